@@ -1,0 +1,113 @@
+"""Files that stages hand on: kept below one fsspec URL, as submission/job/name; deleted by age."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+
+from ee2_jobs.errors import InvalidInput, NotFound
+
+CHUNK_BYTES = 1 << 20
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The name of an artifact; `parse` checks it."""
+
+    submission: str
+    job: str
+    name: str
+
+    @classmethod
+    def parse(cls, path: str) -> Artifact:
+        """`submission/job/name`, where name may have folders; InvalidInput if it is not one."""
+        parts = path.split("/")
+        if len(parts) < 3 or not all(_PART.fullmatch(p) for p in parts):
+            raise InvalidInput(
+                f"'{path}' is not an artifact's name: submission/job/name, where names start with "
+                "a letter, digit or underscore and hold letters, digits and _.+=@-"
+            )
+        return cls(parts[0], parts[1], "/".join(parts[2:]))
+
+    def __str__(self) -> str:
+        return f"{self.submission}/{self.job}/{self.name}"
+
+
+class Artifacts:
+    """The store of artifacts: a folder by default, S3 or anything fsspec knows by its URL."""
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+
+    def _path(self, artifact: Artifact) -> str:
+        return f"{self._root.rstrip('/')}/{artifact}"
+
+    async def write(self, artifact: Artifact, chunks: AsyncIterator[bytes]) -> int:
+        """Store a stream; returns its size in bytes. Half a file is never seen under its name."""
+        path = self._path(artifact)
+        part = f"{path}.part"
+        await asyncio.to_thread(self._fs.makedirs, path.rsplit("/", 1)[0], exist_ok=True)
+        size = 0
+        file: Any = await asyncio.to_thread(self._fs.open, part, "wb")
+        try:
+            async for chunk in chunks:
+                await asyncio.to_thread(file.write, chunk)
+                size += len(chunk)
+        except BaseException:
+            await asyncio.to_thread(file.close)
+            await asyncio.to_thread(self._fs.rm, part)
+            raise
+        await asyncio.to_thread(file.close)
+        await asyncio.to_thread(self._fs.mv, part, path)
+        return size
+
+    async def size(self, artifact: Artifact) -> int:
+        """The size in bytes; NotFound if there is no such artifact (any more)."""
+        try:
+            info = await asyncio.to_thread(self._fs.info, self._path(artifact))
+        except FileNotFoundError:
+            raise NotFound(
+                f"There is no artifact '{artifact}': it was not made, or it was deleted by age"
+            ) from None
+        return int(info["size"])
+
+    async def read(self, artifact: Artifact) -> AsyncIterator[bytes]:
+        """The content as a stream of chunks."""
+        file: Any = await asyncio.to_thread(self._fs.open, self._path(artifact), "rb")
+        try:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                yield chunk
+        finally:
+            await asyncio.to_thread(file.close)
+
+    async def delete_older_than(self, days: float) -> int:
+        """Delete the artifacts of submissions whose files are all older than that; how many
+        submissions went."""
+        return await asyncio.to_thread(self._delete_older_than, time.time() - days * 86400)
+
+    def _delete_older_than(self, limit_s: float) -> int:
+        if not self._fs.exists(self._root):
+            return 0
+        gone = 0
+        for folder in self._fs.ls(self._root, detail=False):
+            files = self._fs.find(folder, detail=True).values()
+            if all(_modified_s(info) < limit_s for info in files):
+                self._fs.rm(folder, recursive=True)
+                gone += 1
+        return gone
+
+
+def _modified_s(info: dict[str, Any]) -> float:
+    """When a file was last changed; fsspec's file systems name it differently."""
+    for key in ("mtime", "LastModified", "modified", "last_modified"):
+        value = info.get(key)
+        if value is not None:
+            return float(value.timestamp() if hasattr(value, "timestamp") else value)
+    return time.time()

@@ -1,0 +1,83 @@
+"""Use case: cancel a job or a batch. One conditional update per call; what is in the pool is
+removed by the watcher, which looks for records that carry `remove`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson import ObjectId
+
+from ee2_jobs.checks import find_job
+from ee2_jobs.engine import Engine
+from ee2_jobs.errors import InvalidInput
+from ee2_jobs.identity import Caller
+from ee2_jobs.model import LIVE, Document, Status, TerminatedCode, now_s
+from ee2_jobs.rights import Level, require
+from ee2_jobs.store import Store
+
+
+def terminated(code: TerminatedCode, message: str | None = None) -> Document:
+    """The `$set` that ends a live job as terminated and has it removed from the pool."""
+    now = now_s()
+    fields: Document = {
+        "status": Status.TERMINATED.value,
+        "terminated_code": int(code),
+        "finished": now,
+        "updated": now,
+        "remove": True,
+    }
+    if message:
+        fields["errormsg"] = message
+    return fields
+
+
+async def terminate(
+    store: Store, query: Document, code: TerminatedCode, message: str | None = None
+) -> int:
+    """End all live jobs that match; returns how many. Jobs that have ended are left alone."""
+    done = await store.jobs.update_many(
+        {**query, "status": {"$in": list(LIVE)}}, {"$set": terminated(code, message)}
+    )
+    return done.modified_count
+
+
+def parse_terminated_code(value: Any) -> TerminatedCode:
+    """EE2's terminated codes 0 to 4; null is 0, terminated by the user."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return TerminatedCode.BY_USER if value is None else TerminatedCode(int(value))
+    except (ValueError, TypeError):
+        raise InvalidInput(
+            f"terminated_code must be one of {', '.join(str(c.value) for c in TerminatedCode)}, "
+            f"not {value!r}"
+        ) from None
+
+
+async def cancel_job(
+    engine: Engine,
+    caller: Caller,
+    job_id: Any,
+    *,
+    terminated_code: Any = None,
+    as_admin: bool = False,
+) -> None:
+    """Cancel a job; of a batch's parent, its live children too (with code 3), before this returns.
+
+    A job that has ended already is a silent success: KBase's JobRunner needs that. Children that
+    were abandoned by the parent go on running.
+    """
+    job = await find_job(engine.store, job_id)
+    await require(engine, caller, job, Level.WRITE, as_admin=as_admin)
+    code = parse_terminated_code(terminated_code)
+    await terminate(engine.store, {"_id": job["_id"]}, code)
+    if job.get("batch_job"):
+        batch_id = str(job["_id"])
+        for query in (
+            {"_id": {"$in": [ObjectId(c) for c in job.get("child_jobs", ())]}},
+            {"batch_id": batch_id, "role": {"$in": ["split", "aggregate"]}},
+        ):
+            await terminate(
+                engine.store, query, TerminatedCode.BY_BATCH_ABORT, "The batch was cancelled."
+            )
+

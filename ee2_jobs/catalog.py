@@ -1,0 +1,161 @@
+"""Which apps there are: the port and the local catalog, fed from `apps/*/app.yaml`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ee2_jobs.errors import InvalidInput
+from ee2_jobs.model import now_s
+from ee2_jobs.store import Store
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+class AppRequirements(BaseModel):
+    """What a method needs by default; what is not said comes from the client group."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: int | None = Field(default=None, ge=1)
+    memory_mb: int | None = Field(default=None, ge=1)
+    disk_gb: int | None = Field(default=None, ge=1)
+    client_group: str | None = None
+    time_limit_s: int | None = Field(default=None, ge=1)
+
+
+class Method(BaseModel):
+    """One method of an app, as `app.yaml` describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = ""
+    description: str = ""
+    command: tuple[str, ...] | None = None
+    image: str | None = None
+    output: Literal["json", "none"] = "json"
+    split: str | None = None
+    aggregate: str | None = None
+    requirements: AppRequirements = AppRequirements()
+
+    @model_validator(mode="after")
+    def _one_way_to_run(self) -> Method:
+        if (self.command is None) == (self.image is None):
+            raise ValueError("give either command or image")
+        return self
+
+
+class App(BaseModel):
+    """A module at one version. `git_commit` is what a job record stores as `service_ver`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    module: str
+    version: str
+    methods: dict[str, Method]
+    git_commit: str = ""
+    folder: str = ""
+
+    @model_validator(mode="after")
+    def _names(self) -> App:
+        for name in (self.module, *self.methods):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"'{name}' is not a name: letters, digits and underscores")
+        for name, method in self.methods.items():
+            for other in (method.split, method.aggregate):
+                if other is not None and other not in self.methods:
+                    raise ValueError(f"method {name} names '{other}', which is not a method here")
+        return self
+
+
+class Catalog(Protocol):
+    """The port: which code a method means, and what it needs. KBase's is the Catalog."""
+
+    async def app(self, module: str, version: str | None) -> App:
+        """The module at a version (tag `release`, `beta`, `dev`, a version number or a commit;
+        null is `release`); InvalidInput names the module or version that is not there."""
+        ...
+
+
+def method_of(app: App, function: str) -> Method:
+    """The method of that name; InvalidInput lists the names there are."""
+    try:
+        return app.methods[function]
+    except KeyError:
+        raise InvalidInput(
+            f"The app {app.module} has no method '{function}'; it has: {', '.join(app.methods)}"
+        ) from None
+
+
+class LocalCatalog:
+    """Apps of the embedded default, from the collection `ee2_apps`; a version is kept for
+    KEEP_S seconds in memory."""
+
+    KEEP_S = 10.0
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cache: dict[tuple[str, str], tuple[float, App]] = {}
+
+    async def app(self, module: str, version: str | None) -> App:
+        """See the port."""
+        wanted = (version or "release").strip() or "release"
+        key = (module, wanted)
+        kept = self._cache.get(key)
+        if kept is not None and kept[0] > time.monotonic():
+            return kept[1]
+        query: dict[str, Any] = {"module": module}
+        if wanted in ("release", "beta", "dev"):
+            query["current"] = True
+        else:
+            query["$or"] = [{"git_commit": wanted}, {"version": wanted}]
+        found = await self._store.apps.find_one(query, {"_id": 0, "current": 0, "added": 0})
+        if found is None:
+            known = await self._store.apps.count_documents({"module": module}, limit=1)
+            if known:
+                raise InvalidInput(f"The app {module} has no version '{wanted}'")
+            raise InvalidInput(
+                f"There is no app '{module}': ./ee2 apps lists those of this service"
+            )
+        app = App.model_validate(found)
+        self._cache[key] = (time.monotonic() + self.KEEP_S, app)
+        return app
+
+
+def read_app(folder: Path) -> App:
+    """The app that lives in a folder. Its `git_commit` is the SHA-1 over names and contents of the
+    folder's files, so that changed code is another version."""
+    try:
+        described = yaml.safe_load((folder / "app.yaml").read_text())
+        digest = hashlib.sha1(usedforsecurity=False)
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+        return App.model_validate(
+            {**described, "git_commit": digest.hexdigest(), "folder": folder.name}
+        )
+    except (OSError, yaml.YAMLError, ValidationError, TypeError) as e:
+        raise InvalidInput(f"The app in {folder} cannot be used: {e}") from None
+
+
+async def register_apps(store: Store, apps_dir: Path) -> list[App]:
+    """Make the apps below a folder the current ones of the local catalog; older versions stay on
+    record, for the jobs that ran them."""
+    apps = [read_app(path.parent) for path in sorted(apps_dir.glob("*/app.yaml"))]
+    for app in apps:
+        await store.apps.update_many(
+            {"module": app.module, "git_commit": {"$ne": app.git_commit}},
+            {"$set": {"current": False}},
+        )
+        await store.apps.update_one(
+            {"_id": f"{app.module}@{app.git_commit}"},
+            {"$set": {**app.model_dump(mode="json"), "current": True, "added": now_s()}},
+            upsert=True,
+        )
+    return apps

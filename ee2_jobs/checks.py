@@ -1,0 +1,291 @@
+"""Use cases that read jobs: records as clients see them.
+
+Shapes and texts are EE2's (`ee2-api` 2.16 to 2.22, `clients` 2.2). Times leave as whole ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bson import ObjectId
+
+from ee2_jobs.engine import Engine
+from ee2_jobs.errors import InvalidInput, NotFound
+from ee2_jobs.identity import Caller
+from ee2_jobs.model import TERMINAL, Document, StageName, Status, job_oid, to_ms
+from ee2_jobs.rights import Level, permitted, require, require_admin
+from ee2_jobs.store import Store
+
+TIMES = ("queued", "estimating", "running", "finished", "updated")
+PLAIN = (
+    "user", "authstrat", "wsid", "status", "scheduler_type", "scheduler_id",
+    "scheduler_estimator_id", "error_code", "errormsg", "msg", "error", "terminated_code",
+    "job_output", "condor_job_ads", "retry_parent", "job_input", "usage",
+)
+DERIVED = ("job_id", "created", "batch_job", "batch_id", "child_jobs", "retry_ids", "retry_count",
+           "retry_saved_toggle", "child_counts", "stage_jobs")
+JOB_INPUT = ("wsid", "method", "requested_release", "params", "service_ver", "app_id",
+             "source_ws_objects", "parent_job_id", "requirements", "narrative_cell_info")
+_NEEDED = {"user", "wsid", "authstrat", "updated", "batch_job", "child_jobs"}
+_HIDDEN = ("claim", "remove", "submission", "stage", "role", "index", "try", "superseded",
+           "job_requirements", "time_limit_s")
+
+
+async def find_job(store: Store, job_id: Any, projection: Document | None = None) -> Document:
+    """The record of one job; InvalidInput for a bad id, NotFound with EE2's text for an unknown."""
+    job = await store.jobs.find_one({"_id": job_oid(job_id)}, projection)
+    if job is None:
+        raise NotFound(f"Cannot find job with ids: ['{job_id}']")
+    return job
+
+
+def parse_exclude(value: Any) -> frozenset[str]:
+    """`exclude_fields`: names of stored fields, nested ones as `a.b` or `a__b`."""
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list) or not all(isinstance(f, str) for f in value):
+        raise InvalidInput("exclude_fields must be a list of field names")
+    fields = frozenset(f.replace("__", ".") for f in value)
+    for field in sorted(fields):
+        top, _, nested = field.partition(".")
+        known = top in PLAIN or top in TIMES or top in DERIVED
+        if not known or (top == "job_input" and nested and nested.split(".")[0] not in JOB_INPUT):
+            raise InvalidInput(
+                f"exclude_fields: a job record has no field '{field}'; it has: "
+                f"{', '.join(sorted({*PLAIN, *TIMES, *DERIVED}))}"
+            )
+    return fields
+
+
+def _projection(exclude: frozenset[str]) -> Document:
+    """What need not be fetched. What rights and derived fields need is fetched all the same."""
+    hidden = dict.fromkeys(_HIDDEN, 0)
+    tops = {f for f in exclude if "." not in f}
+    for field in exclude:
+        if field not in _NEEDED and field not in DERIVED and field.split(".")[0] not in (
+            tops - {field}
+        ):
+            hidden[field] = 0
+    return hidden
+
+
+def job_state(job: Document, exclude: frozenset[str] = frozenset()) -> Document:
+    """One record as the wire's JobState: absent fields stay absent, the starred ones of EE2's list
+    are always there. `error` is always a mapping: clients break on a plain string."""
+    oid: ObjectId = job["_id"]
+    retry_ids = job.get("retry_ids", [])
+    state: Document = {
+        "job_id": str(oid),
+        "created": int(oid.generation_time.timestamp()) * 1000,
+        "batch_job": bool(job.get("batch_job", False)),
+        "batch_id": job.get("batch_id"),
+        "child_jobs": job.get("child_jobs") or [],
+        "retry_ids": retry_ids,
+        "retry_count": len(retry_ids),
+        "retry_saved_toggle": bool(job.get("retry_saved_toggle", False)),
+    }
+    for field in PLAIN:
+        value = job.get(field)
+        if value is not None and field not in exclude:
+            state[field] = value
+    for field in TIMES:
+        value = job.get(field)
+        if value and field not in exclude:
+            state[field] = to_ms(value)
+    if "updated" not in state and "updated" not in exclude:
+        state["updated"] = state["created"]
+    if isinstance(state.get("error"), str):
+        text = state["error"]
+        state["error"] = {"name": "Error", "code": job.get("error_code", 0), "message": text,
+                          "error": text}
+    job_input = state.get("job_input")
+    if job_input is not None and "job_input.narrative_cell_info" not in exclude:
+        job_input.setdefault("narrative_cell_info", {})
+    return state
+
+
+async def child_counts(store: Store, batch_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Per batch, how many children are in each state; of a job tried several times, the newest
+    attempt counts. Split and aggregate jobs are not children."""
+    counts: dict[str, dict[str, int]] = {b: {} for b in batch_ids}
+    pipeline = [
+        {
+            "$match": {
+                "batch_id": {"$in": list(batch_ids)},
+                "superseded": {"$ne": True},
+                "role": {"$nin": [StageName.SPLIT.value, StageName.AGGREGATE.value]},
+            }
+        },
+        {"$group": {"_id": {"b": "$batch_id", "s": "$status"}, "n": {"$sum": 1}}},
+    ]
+    async for row in await store.jobs.aggregate(pipeline):
+        counts[row["_id"]["b"]][row["_id"]["s"]] = row["n"]
+    return counts
+
+
+async def stage_jobs(store: Store, batch_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Per batch, the ids of its split and aggregate jobs (the newest attempt of each)."""
+    found: dict[str, dict[str, str]] = {b: {} for b in batch_ids}
+    async for job in store.jobs.find(
+        {
+            "batch_id": {"$in": list(batch_ids)},
+            "role": {"$in": [StageName.SPLIT.value, StageName.AGGREGATE.value]},
+        },
+        {"batch_id": 1, "role": 1},
+    ).sort("_id", 1):
+        found[job["batch_id"]][job["role"]] = str(job["_id"])
+    return found
+
+
+async def _states(
+    store: Store, jobs: Iterable[Document], exclude: frozenset[str]
+) -> dict[str, Document]:
+    """The wire's states by job id; parents of batches carry counts and stage jobs."""
+    states = {str(job["_id"]): job_state(job, exclude) for job in jobs}
+    parents = [job_id for job_id, s in states.items() if s["batch_job"]]
+    if parents:
+        counts = await child_counts(store, parents)
+        steps = await stage_jobs(store, parents)
+        for job_id in parents:
+            states[job_id]["child_counts"] = counts[job_id]
+            states[job_id]["stage_jobs"] = steps[job_id]
+    return states
+
+
+def no_read_permission(job_id: str) -> Document:
+    """What a client gets in place of a record it may not read (HTTP 200, as in EE2)."""
+    return {"failure": f"No read permissions for {job_id}", "check_job_error": True}
+
+
+async def check_job(
+    engine: Engine, caller: Caller, job_id: Any, *, exclude: Any = None, as_admin: bool = False
+) -> Document:
+    """One job's state, or the `failure` mapping if the caller may not read it."""
+    oid = job_oid(job_id, null_message="Please provide valid job_id")
+    states = await check_jobs(engine, caller, [str(oid)], exclude=exclude, as_admin=as_admin)
+    state: Document = states[str(oid)]
+    return state
+
+
+async def check_jobs(
+    engine: Engine, caller: Caller, job_ids: Any, *, exclude: Any = None, as_admin: bool = False
+) -> dict[str, Any]:
+    """States by id as given, in request order; duplicates once. An unknown id beside known ones
+    gives `[]`; NotFound if none is known (rules C-06 and `ee2-api` 2.18)."""
+    if not isinstance(job_ids, list) or not job_ids:
+        raise InvalidInput("Please provide a non empty list of job ids")
+    fields = parse_exclude(exclude)
+    if as_admin:
+        require_admin(caller, Level.READ)
+    wanted = {str(job_id): job_oid(job_id) for job_id in job_ids}
+    jobs = await engine.store.jobs.find(
+        {"_id": {"$in": list(set(wanted.values()))}}, _projection(fields)
+    ).to_list()
+    if not jobs:
+        raise NotFound(f"Cannot find job with ids: {[str(j) for j in wanted]}")
+    if as_admin:
+        allowed = {str(job["_id"]) for job in jobs}
+    else:
+        allowed = await permitted(engine, caller, jobs, Level.READ)
+    states = await _states(
+        engine.store, (j for j in jobs if str(j["_id"]) in allowed), fields
+    )
+    known = {str(job["_id"]) for job in jobs}
+    result: dict[str, Any] = {}
+    for given, oid in wanted.items():
+        job_id = str(oid)
+        if job_id not in known:
+            result[given] = []
+        else:
+            result[given] = states.get(job_id) or no_read_permission(given)
+    return result
+
+
+async def check_job_batch(
+    engine: Engine, caller: Caller, job_id: Any, *, exclude: Any = None, as_admin: bool = False
+) -> Document:
+    """{batch_jobstate, child_jobstates}; the children in `child_jobs` order."""
+    fields = parse_exclude(exclude)
+    if "child_jobs" in fields:
+        raise InvalidInput("You can't exclude child jobs from this endpoint")
+    parent = await check_job(engine, caller, job_id, exclude=exclude, as_admin=as_admin)
+    children = parent.get("child_jobs") or []
+    states: dict[str, Any] = {}
+    if children:
+        states = await check_jobs(engine, caller, children, exclude=exclude, as_admin=as_admin)
+    return {"batch_jobstate": parent, "child_jobstates": list(states.values())}
+
+
+async def job_status(engine: Engine, caller: Caller, job_id: Any, *, as_admin: bool) -> str:
+    """The status word alone: the cheapest question."""
+    if as_admin:
+        require_admin(caller, Level.READ)
+    job = await find_job(
+        engine.store,
+        job_oid(job_id, null_message="Please provide valid job_id"),
+        {"status": 1, "user": 1, "wsid": 1, "authstrat": 1},
+    )
+    await require(engine, caller, job, Level.READ, as_admin=as_admin)
+    return str(job["status"])
+
+
+async def job_canceled(
+    engine: Engine, caller: Caller, job_id: Any, *, as_admin: bool
+) -> tuple[bool, bool]:
+    """(cancelled, ended): what a runner asks every second."""
+    if as_admin:
+        require_admin(caller, Level.READ)
+    job = await find_job(
+        engine.store, job_id, {"status": 1, "user": 1, "wsid": 1, "authstrat": 1}
+    )
+    await require(engine, caller, job, Level.READ, as_admin=as_admin)
+    return job["status"] == Status.TERMINATED.value, job["status"] in TERMINAL
+
+
+async def job_params(engine: Engine, caller: Caller, job_id: Any, *, as_admin: bool) -> Document:
+    """What a runner needs to start the app; the keys of EE2's get_job_params, all present."""
+    if as_admin:
+        require_admin(caller, Level.READ)
+    job = await find_job(engine.store, job_id)
+    await require(engine, caller, job, Level.READ, as_admin=as_admin)
+    return await runnable(engine.store, job)
+
+
+async def runnable(store: Store, job: Document) -> Document:
+    """The parameters of a record. An aggregate's children are added here and not stored: 10,000
+    results would not fit into one record."""
+    job_input = job.get("job_input") or {}
+    params = job_input.get("params")
+    if job.get("role") == StageName.AGGREGATE.value:
+        params = [{"params": params, "children": await aggregate_children(store, job["batch_id"])}]
+    return {
+        "method": job_input.get("method"),
+        "params": params,
+        "service_ver": job_input.get("service_ver"),
+        "app_id": job_input.get("app_id"),
+        "wsid": job_input.get("wsid"),
+        "parent_job_id": job_input.get("parent_job_id"),
+        "source_ws_objects": job_input.get("source_ws_objects") or [],
+    }
+
+
+async def aggregate_children(store: Store, batch_id: str) -> list[Document]:
+    """The children of a batch as an aggregate app gets them: in order, the newest attempt of each,
+    failed ones with their error and a null result."""
+    children = []
+    async for job in store.jobs.find(
+        {"batch_id": batch_id, "role": StageName.SUBMIT.value, "superseded": {"$ne": True}},
+        {"index": 1, "status": 1, "job_output": 1, "errormsg": 1},
+    ).sort("index", 1):
+        output = job.get("job_output") or {}
+        children.append(
+            {
+                "index": job["index"],
+                "job_id": str(job["_id"]),
+                "status": job["status"],
+                "result": output.get("result"),
+                "error": job.get("errormsg"),
+            }
+        )
+    return children

@@ -1,0 +1,180 @@
+"""Who asks: users, tokens, and the tokens of jobs.
+
+Local identity keeps users and tokens in MongoDB, tokens as SHA-256 hashes only. A job has a token
+of its own: signed, not stored, good for this job and the runner's methods, until the job has ended.
+The user's token never goes to a node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bson import ObjectId
+
+from ee2_jobs.errors import InvalidInput, NotAuthenticated, NotFound
+from ee2_jobs.model import now_s
+from ee2_jobs.store import Store
+
+JOB_TOKEN_PREFIX = "ee2job"
+ROLE_ADMIN = "admin"
+ROLE_ADMIN_READ = "admin_read"
+_USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a call: a user, or (job is set) one job's runner acting for that job only."""
+
+    user: str
+    roles: frozenset[str] = field(default_factory=frozenset)
+    job: str | None = None
+
+    @property
+    def can_admin(self) -> bool:
+        """May change what belongs to others (EE2's ADMIN-W)."""
+        return ROLE_ADMIN in self.roles
+
+    @property
+    def can_admin_read(self) -> bool:
+        """May read what belongs to others (EE2's ADMIN-R)."""
+        return bool(self.roles & {ROLE_ADMIN, ROLE_ADMIN_READ})
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of the embedded default."""
+
+    name: str
+    display_name: str
+    roles: tuple[str, ...]
+
+
+class Identity(Protocol):
+    """The port: from a token to the caller. KBase's is Auth2, ours is LocalIdentity."""
+
+    async def caller(self, token: str) -> Caller:
+        """Who holds this token; NotAuthenticated if nobody does."""
+        ...
+
+
+def hash_token(token: str) -> str:
+    """What is stored of a token, and what caches are keyed by."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def job_token(secret_key: str, job_id: str) -> str:
+    """The token of one job. It is derived, so that a stage of 10,000 jobs stores nothing."""
+    return f"{JOB_TOKEN_PREFIX}.{job_id}.{_sign(secret_key, job_id)}"
+
+
+def _sign(secret_key: str, job_id: str) -> str:
+    return hmac.new(secret_key.encode(), f"job:{job_id}".encode(), hashlib.sha256).hexdigest()
+
+
+def job_of_token(secret_key: str, token: str) -> str | None:
+    """The job id of a job's token; None if the token is not a job's.
+
+    Raises NotAuthenticated if it looks like one and the signature is wrong.
+    """
+    prefix, _, rest = token.partition(".")
+    if prefix != JOB_TOKEN_PREFIX:
+        return None
+    job_id, _, signature = rest.partition(".")
+    if not hmac.compare_digest(signature.encode(), _sign(secret_key, job_id).encode()):
+        raise NotAuthenticated("Token validation failed: this is not a job's token")
+    return job_id
+
+
+class LocalIdentity:
+    """Users and tokens in MongoDB, with a short cache (revocation is noticed within a minute)."""
+
+    KEEP_S = 45.0
+    KEEP_BAD_S = 5.0
+    MAX_ENTRIES = 20_000
+
+    def __init__(self, store: Store, secret_key: str) -> None:
+        self._store = store
+        self._secret_key = secret_key
+        self._cache: dict[str, tuple[float, Caller | None]] = {}
+
+    async def caller(self, token: str) -> Caller:
+        """Who holds this token; NotAuthenticated with EE2's text if nobody does."""
+        if not token:
+            raise NotAuthenticated("Token validation failed: Must supply token")
+        key = hash_token(token)
+        kept = self._cache.get(key)
+        if kept is None or kept[0] < time.monotonic():
+            found = await self._look_up(token, key)
+            if len(self._cache) >= self.MAX_ENTRIES:
+                self._cache.clear()
+            keep_s = self.KEEP_S if found else self.KEEP_BAD_S
+            kept = self._cache[key] = (time.monotonic() + keep_s, found)
+        if kept[1] is None:
+            raise NotAuthenticated(
+                "Token validation failed: Error connecting to auth service: 401 Unauthorized\n"
+                "10020 Invalid token"
+            )
+        return kept[1]
+
+    async def _look_up(self, token: str, key: str) -> Caller | None:
+        job_id = job_of_token(self._secret_key, token)
+        if job_id is not None:
+            job = await self._store.jobs.find_one({"_id": ObjectId(job_id)}, {"user": 1})
+            return Caller(user=job["user"], job=job_id) if job else None
+        kept = await self._store.tokens.find_one({"_id": key})
+        if kept is None or (kept.get("expires") or now_s() + 1) <= now_s():
+            return None
+        user = await self._store.users.find_one({"_id": kept["user"]})
+        if user is None:
+            return None
+        return Caller(user=user["_id"], roles=frozenset(user.get("roles", ())))
+
+
+async def add_user(
+    store: Store, name: str, display_name: str = "", roles: tuple[str, ...] = ()
+) -> User:
+    """Add a local user, or change the display name and roles of one that is there.
+
+    name: lower-case letters, digits and underscores, a letter first, at most 64 (KBase's rule).
+    roles: any of `admin`, `admin_read`.
+    """
+    if not _USER_NAME.fullmatch(name):
+        raise InvalidInput(
+            f"'{name}' cannot be a user name: use lower-case letters, digits and underscores, "
+            "a letter first, at most 64 characters"
+        )
+    unknown = set(roles) - {ROLE_ADMIN, ROLE_ADMIN_READ}
+    if unknown:
+        raise InvalidInput(
+            f"Unknown role {', '.join(sorted(unknown))}; the roles are admin and admin_read"
+        )
+    user = User(name, display_name or name, tuple(roles))
+    await store.users.update_one(
+        {"_id": name},
+        {
+            "$set": {"display_name": user.display_name, "roles": list(roles)},
+            "$setOnInsert": {"created": now_s()},
+        },
+        upsert=True,
+    )
+    return user
+
+
+async def create_token(
+    store: Store, user: str, name: str = "", lifetime_days: float | None = None
+) -> str:
+    """A new token for a local user. Shown once: only its hash is stored."""
+    if await store.users.find_one({"_id": user}) is None:
+        raise NotFound(f"There is no user '{user}': add it with ./ee2 user add {user}")
+    token = secrets.token_hex(20)
+    document = {"_id": hash_token(token), "user": user, "name": name, "created": now_s()}
+    if lifetime_days is not None:
+        document["expires"] = now_s() + lifetime_days * 86400
+    await store.tokens.insert_one(document)
+    return token

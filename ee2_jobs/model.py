@@ -1,0 +1,130 @@
+"""The words of the record: states, codes, times, ids.
+
+A job record is EE2's MongoDB document as it stands (collection `ee2_jobs`, EE2's field names, times
+in float seconds, nulls not stored), so that an existing EE2 database is adopted without rewriting.
+Fields of our own beside EE2's:
+
+| field        | meaning |
+|--------------|---------|
+| `submission` | id (24 hex) of the submission that runs the job |
+| `role`       | what the job is in its batch: `split`, `submit` (a child) or `aggregate` |
+| `stage`      | the stage of its submission that runs it; differs from `role` for a retry |
+| `index`      | place in the stage, from 0 |
+| `try`        | try number of the stage's Airflow task that runs the job |
+| `claim`      | the run on a node that holds the job: {id, scheduler_id, starts, host, at} |
+| `usage`      | resources used, measured by the runner |
+| `remove`     | true while the job's HTCondor job still has to be removed |
+| `superseded` | true once a newer attempt of the same job exists |
+| `job_requirements` | the requirements the client asked for, kept for retries |
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from typing import Any
+
+from bson import ObjectId
+from bson.errors import InvalidId
+
+from ee2_jobs.errors import InvalidInput
+
+Document = dict[str, Any]
+
+
+class Status(enum.StrEnum):
+    """EE2's seven job states; no client knows an eighth (a new word makes a job vanish)."""
+
+    CREATED = "created"
+    ESTIMATING = "estimating"
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    ERROR = "error"
+    TERMINATED = "terminated"
+
+
+LIVE = (Status.CREATED.value, Status.ESTIMATING.value, Status.QUEUED.value, Status.RUNNING.value)
+WAITING = (Status.CREATED.value, Status.ESTIMATING.value, Status.QUEUED.value)
+TERMINAL = (Status.COMPLETED.value, Status.ERROR.value, Status.TERMINATED.value)
+
+
+class ErrorCode(enum.IntEnum):
+    """Why a job is in `error` (EE2's codes)."""
+
+    UNKNOWN = 0
+    CRASHED = 1
+    TERMINATED_BY_AUTOMATION = 2
+    OVER_TIME_LIMIT = 3
+    MISSING_OUTPUT = 4
+    TOKEN_EXPIRED = 5
+    SUBMIT_FAILED = 6
+
+
+class TerminatedCode(enum.IntEnum):
+    """Why a job is `terminated` (EE2's codes)."""
+
+    BY_USER = 0
+    BY_ADMIN = 1
+    BY_AUTOMATION = 2
+    BY_BATCH_ABORT = 3
+    BY_SERVER_FAILURE = 4
+
+
+class StageName(enum.StrEnum):
+    """A step of a submission."""
+
+    SPLIT = "split"
+    SUBMIT = "submit"
+    AGGREGATE = "aggregate"
+
+
+class OnChildError(enum.StrEnum):
+    """What a submission does when some of its children fail."""
+
+    CONTINUE = "continue"
+    ABORT = "abort"
+
+
+def now_s() -> float:
+    """The time as records store it: seconds since the epoch."""
+    return time.time()
+
+
+def to_ms(seconds: float | int) -> int:
+    """Stored seconds as the wire's integer milliseconds."""
+    return round(float(seconds) * 1000)
+
+
+def job_oid(value: Any, *, null_message: str = "Please provide a valid job id") -> ObjectId:
+    """The id of a job, from what a client sent.
+
+    Raises InvalidInput with EE2's texts: `null_message` for null or blank, and the ObjectId text
+    for a malformed one. Upper-case hex is accepted (EE2's check methods broke on it).
+    """
+    if value is None or value == "":
+        raise InvalidInput(null_message)
+    if isinstance(value, ObjectId):
+        return value
+    try:
+        if not isinstance(value, str):
+            raise InvalidId
+        return ObjectId(value)
+    except InvalidId:
+        raise InvalidInput(
+            f"'{value}' is not a valid ObjectId, it must be a 12-byte input or a "
+            "24-character hex string"
+        ) from None
+
+
+def missing(field: str) -> InvalidInput:
+    """The error for a mandatory field that was not sent."""
+    return InvalidInput(f"Missing input parameter: {field}")
+
+
+def truthy(value: Any) -> bool:
+    """A client's flag. Clients send 0/1, JSON booleans and strings; "false" and "0" mean no
+    (EE2 took every non-empty string for yes: defect D9)."""
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "0", "false", "no", "none", "null")
+    return bool(value)

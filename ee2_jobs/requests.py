@@ -1,0 +1,283 @@
+"""What a client asks for, checked: from RunJobParams to a `JobRequest` and to the record.
+
+Rules and texts: `ee2-api` 2.4 and 2.5 of EE2; texts that said only a key's name or a Python error
+there say what is wrong here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+
+from ee2_jobs.errors import InvalidInput
+from ee2_jobs.model import Document, StageName, Status, missing, now_s
+from ee2_jobs.requirements import Requirements
+
+CELL_KEYS = ("run_id", "token_id", "tag", "cell_id")
+_INT64 = 2**63
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One job that a client asks for, its form checked; nothing looked up yet."""
+
+    module: str
+    function: str
+    params: Any
+    app_id: str | None
+    service_ver: str | None
+    source_ws_objects: tuple[str, ...]
+    cell: dict[str, str]
+    wsid: int | None
+    parent_job_id: str | None
+    job_requirements: Any
+
+    @property
+    def method(self) -> str:
+        """`module.function`."""
+        return f"{self.module}.{self.function}"
+
+
+def parse_request(params: Any, *, in_batch: bool = False) -> JobRequest:
+    """A RunJobParams mapping, checked. Raises InvalidInput that names the field; unknown keys are
+    ignored (rule C-18)."""
+    if not isinstance(params, Mapping):
+        raise InvalidInput("params must be a mapping")
+    module, function = parse_method(params.get("method"))
+    request = JobRequest(
+        module=module,
+        function=function,
+        params=_storable(params.get("params")),
+        app_id=parse_app_id(params.get("app_id"), module),
+        service_ver=_text(params, "service_ver"),
+        source_ws_objects=parse_refs(params.get("source_ws_objects")),
+        cell=parse_cell(params.get("meta")),
+        wsid=None if in_batch else parse_wsid(params.get("wsid")),
+        parent_job_id=None if params.get("parent_job_id") is None else str(params["parent_job_id"]),
+        job_requirements=params.get("job_requirements"),
+    )
+    if in_batch:
+        if params.get("wsid") is not None:
+            raise InvalidInput("Workspace ids are not allowed in RunJobParams in Batch Mode")
+        if request.parent_job_id:
+            raise InvalidInput("batch jobs may not specify a parent job ID")
+    return request
+
+
+def _text(params: Mapping[str, Any], field: str) -> str | None:
+    value = params.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInput(f"{field} must be a string, not {value!r}")
+    return value.strip() or None
+
+
+def parse_method(value: Any, field: str = "method") -> tuple[str, str]:
+    """`Module.function` as (module, function)."""
+    if value is None or value == "":
+        raise InvalidInput(
+            f"Unrecognized {field}: '{value}'. Please input module_name.function_name"
+        )
+    if not isinstance(value, str):
+        raise InvalidInput(f"{field} must be a string module_name.function_name, not {value!r}")
+    if value.count(".") != 1:
+        if "." not in value:
+            raise InvalidInput(
+                f"Unrecognized {field}: '{value}'. Please input module_name.function_name"
+            )
+        raise InvalidInput(f"Expected exactly one '.' in {field} ID '{value}'")
+    if any(unicodedata.category(c).startswith("C") for c in value):
+        raise InvalidInput(f"{field} ID contains control characters")
+    module, function = (part.strip() for part in value.split("."))
+    if not module:
+        raise InvalidInput(f"Missing input parameter: module portion of {field} ID")
+    if not function:
+        raise InvalidInput(f"Missing input parameter: method portion of {field} ID")
+    return module, function
+
+
+def parse_app_id(value: Any, module: str) -> str | None:
+    """`mod/app`, `mod.app` or bare `mod`; the module must be the method's."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidInput(f"app_id must be a string, not {value!r}")
+    text = value.strip()
+    if not text:
+        return None
+    if any(unicodedata.category(c).startswith("C") for c in text):
+        raise InvalidInput("application ID contains control characters")
+    if "/" in text and "." in text:
+        raise InvalidInput(f"Application ID '{text}' has both '/' and '.' separators")
+    for separator in ("/", "."):
+        if separator not in text:
+            continue
+        if text.count(separator) > 1:
+            raise InvalidInput(f"Expected exactly one '{separator}' in application ID '{text}'")
+        first, second = (part.strip() for part in text.split(separator))
+        if not first:
+            raise InvalidInput("Missing input parameter: module portion of application ID")
+        if not second:
+            raise InvalidInput("Missing input parameter: application portion of application ID")
+        if first != module:
+            raise InvalidInput(f"Application module '{first}' must equal method module '{module}'")
+        return text
+    if text != module:
+        raise InvalidInput(f"Application module '{text}' must equal method module '{module}'")
+    return text
+
+
+def parse_wsid(value: Any) -> int | None:
+    """A workspace id: null or a whole number from 1 on."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(f"wsid must be a whole number, not {value!r}")
+    if value < 1:
+        raise InvalidInput("wsid must be at least 1")
+    return value
+
+
+def parse_refs(value: Any) -> tuple[str, ...]:
+    """`source_ws_objects`: UPAs `workspace/object/version`, blanks around the parts removed."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise InvalidInput("source_ws_objects must be a list")
+    refs = []
+    for i, ref in enumerate(value):
+        parts = [p.strip() for p in ref.split("/")] if isinstance(ref, str) else []
+        if len(parts) != 3 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+            raise InvalidInput(
+                f"source_ws_objects index {i}, '{ref}', is not a valid Unique Permanent Address"
+            )
+        refs.append("/".join(parts))
+    return tuple(refs)
+
+
+def parse_cell(meta: Any) -> dict[str, str]:
+    """The narrative cell of `meta`; other keys are dropped, values must be strings."""
+    if meta is None:
+        return {}
+    if not isinstance(meta, Mapping):
+        raise InvalidInput("meta must be a mapping")
+    cell = {}
+    for key in CELL_KEYS:
+        value = meta.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise InvalidInput(f"meta.{key} must be a string, not {value!r}")
+        cell[key] = value
+    return cell
+
+
+def _storable(value: Any) -> Any:
+    """The value, if MongoDB can hold it: whole numbers within 64 bit, mappings with string keys.
+
+    Walked without recursion: the nesting of a request is limited by the JSON parser.
+    """
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, int) and not -_INT64 <= item < _INT64:
+            raise InvalidInput("params: MongoDB can only handle up to 8-byte ints")
+    return value
+
+
+def required(params: Mapping[str, Any], field: str) -> Any:
+    """The value of a mandatory key; InvalidInput names it when it is absent."""
+    if field not in params:
+        raise missing(field)
+    return params[field]
+
+
+def job_document(
+    request: JobRequest,
+    *,
+    user: str,
+    service_ver: str,
+    requirements: Requirements,
+    submission: str,
+    stage: StageName,
+    index: int,
+    wsid: int | None,
+    batch_id: str | None = None,
+) -> Document:
+    """The record of a new job in state `created`, as EE2 stores it (nulls left out)."""
+    job_input: Document = {
+        "method": request.method,
+        "service_ver": service_ver,
+        "source_ws_objects": list(request.source_ws_objects),
+        "requirements": requirements.record(),
+        "narrative_cell_info": request.cell,
+    }
+    if request.params is not None:
+        job_input["params"] = request.params
+    if request.app_id is not None:
+        job_input["app_id"] = request.app_id
+    if request.parent_job_id is not None:
+        job_input["parent_job_id"] = request.parent_job_id
+    document: Document = {
+        "_id": ObjectId(),
+        "user": user,
+        "authstrat": "kbaseworkspace",
+        "status": Status.CREATED.value,
+        "updated": now_s(),
+        "batch_job": False,
+        "child_jobs": [],
+        "retry_ids": [],
+        "retry_saved_toggle": False,
+        "job_input": job_input,
+        "submission": submission,
+        "role": stage.value,
+        "stage": stage.value,
+        "index": index,
+        "try": 1,
+    }
+    if wsid is not None:
+        document["wsid"] = job_input["wsid"] = wsid
+    if batch_id is not None:
+        document["batch_id"] = batch_id
+    if requirements.requested:
+        document["job_requirements"] = dict(requirements.requested)
+    if requirements.time_limit_s is not None:
+        document["time_limit_s"] = requirements.time_limit_s
+    return document
+
+
+def parent_document(
+    oid: ObjectId, *, user: str, wsid: int | None, cell: dict[str, str], children: list[str]
+) -> Document:
+    """The record of a batch's parent (`ee2-api` 2.5.1). It stays `created` until it is cancelled:
+    clients stop asking about the children of a parent that has ended."""
+    document: Document = {
+        "_id": oid,
+        "user": user,
+        "authstrat": "kbaseworkspace",
+        "status": Status.CREATED.value,
+        "updated": now_s(),
+        "batch_job": True,
+        "child_jobs": children,
+        "retry_ids": [],
+        "retry_saved_toggle": False,
+        "job_input": {
+            "method": "batch",
+            "app_id": "batch",
+            "service_ver": "batch",
+            "source_ws_objects": [],
+            "narrative_cell_info": cell,
+        },
+    }
+    if wsid is not None:
+        document["wsid"] = wsid
+    return document

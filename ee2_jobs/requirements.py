@@ -1,0 +1,116 @@
+"""How many cores, how much memory and which part of the pool a job gets.
+
+Precedence per item, as in EE2 (`ee2-api` 5.2): the client over the catalog over the defaults of the
+client group. Only an administrator may ask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ee2_jobs.catalog import AppRequirements
+from ee2_jobs.errors import InvalidInput
+from ee2_jobs.settings import ClientGroups
+
+SOURCE = "input job"
+_MEMORY = re.compile(r"(\d+)\s*(?:M|MB)?", re.IGNORECASE)
+_DISK = re.compile(r"(\d+)\s*(?:GB)?", re.IGNORECASE)
+_CPUS = re.compile(r"(\d+)")
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What one job gets. `requested` is what the client asked for, kept for retries."""
+
+    cpus: int
+    memory_mb: int
+    disk_gb: int
+    client_group: str
+    time_limit_s: int | None
+    requested: Mapping[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """As `job_input.requirements` of the record (EE2's names: MB and GB)."""
+        return {
+            "clientgroup": self.client_group,
+            "cpu": self.cpus,
+            "memory": self.memory_mb,
+            "disk": self.disk_gb,
+        }
+
+
+def _number(value: Any, pattern: re.Pattern[str], what: str, least: str) -> int | None:
+    """An int, or a string with the unit that `pattern` allows; None if not given."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and (match := pattern.fullmatch(value.strip())):
+        number = int(match.group(1))
+    if number is None:
+        raise InvalidInput(
+            f"Found illegal {what} request '{value}' in job requirements from {SOURCE}"
+        )
+    if number < 1:
+        raise InvalidInput(f"{least} must be at least 1")
+    return number
+
+
+def resolve(
+    requested: Any, app: AppRequirements, groups: ClientGroups, *, may_ask: bool, method: str
+) -> Requirements:
+    """The requirements of one job.
+
+    requested: the client's `job_requirements` (null or a mapping; EE2's keys `request_cpus`,
+    `request_memory` MB, `request_disk` GB, `client_group`, and ours `time_limit_s`).
+    may_ask: whether the caller is a full administrator.
+    Raises InvalidInput with EE2's texts; a value that is wrong is told before a right that lacks.
+    """
+    if requested is None:
+        requested = _NOTHING
+    if not isinstance(requested, Mapping):
+        raise InvalidInput("job_requirements must be a mapping")
+    cpus = _number(requested.get("request_cpus"), _CPUS, "cpu", "CPU count")
+    memory_mb = _number(requested.get("request_memory"), _MEMORY, "memory", "memory in MB")
+    disk_gb = _number(requested.get("request_disk"), _DISK, "disk", "disk space in GB")
+    time_limit_s = _number(requested.get("time_limit_s"), _CPUS, "time limit", "time limit in s")
+    group = requested.get("client_group")
+    if group is not None and (not isinstance(group, str) or "=" in group):
+        raise InvalidInput(
+            f"Found illegal client group '{group}' in job requirements from {SOURCE}"
+        )
+    group = (group or "").strip() or None
+    asked = {
+        k: v
+        for k, v in {
+            "request_cpus": cpus,
+            "request_memory": memory_mb,
+            "request_disk": disk_gb,
+            "client_group": group,
+            "time_limit_s": time_limit_s,
+        }.items()
+        if v is not None
+    }
+    if asked and not may_ask:
+        raise InvalidInput("In order to specify job requirements you must be a full admin")
+    name = group or app.client_group or groups.default
+    defaults = groups.groups.get(name)
+    if defaults is None:
+        if group is None and app.client_group is not None:
+            raise InvalidInput(
+                f"Catalog specified illegal client group '{name}' for method {method}"
+            )
+        raise InvalidInput(f"No such clientgroup: {name}")
+    return Requirements(
+        cpus=cpus or app.cpus or defaults.cpus,
+        memory_mb=memory_mb or app.memory_mb or defaults.memory_mb,
+        disk_gb=disk_gb or app.disk_gb or defaults.disk_gb,
+        client_group=name,
+        time_limit_s=time_limit_s or app.time_limit_s or defaults.time_limit_s,
+        requested=asked,
+    )

@@ -1,0 +1,88 @@
+"""The engine's settings, validated at start with a message that names the setting.
+
+They come from the `[ee2]` section of `airflow.cfg` (the top floors read it); here they are a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ee2_jobs.errors import InvalidInput
+
+
+class ClientGroup(BaseModel):
+    """A named part of the pool with default resources and a route to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: int = Field(ge=1, description="default cores of a job", examples=[4])
+    memory_mb: int = Field(ge=1, description="default memory of a job, MB", examples=[2000])
+    disk_gb: int = Field(ge=1, description="default scratch space of a job, GB", examples=[30])
+    time_limit_s: int | None = Field(default=None, ge=1, description="default time limit, s")
+    route: str | None = Field(
+        default=None,
+        description="ClassAd requirement that leads jobs to this part of the pool",
+        examples=['CLIENTGROUP == "njs"'],
+    )
+
+
+class ClientGroups(BaseModel):
+    """The file of client groups: the default group's name and the groups in display order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default: str
+    groups: dict[str, ClientGroup]
+
+
+class Settings(BaseModel):
+    """The `[ee2]` section. Paths are as this process sees them unless said otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rpc_url: str = Field(description="address that runners on the nodes call")
+    secret_key: str = Field(min_length=16, description="signs the tokens of jobs")
+    stage_dir: str = Field(description="folder for user logs, tickets and runner messages")
+    apps_dir: str = Field(description="folder of the apps, as the nodes see it")
+    artifacts_url: str = Field(description="fsspec URL below which artifacts are kept")
+    client_groups: str = Field(description="file of the client groups")
+    runner: str = Field(description="the runner program, as the submit host sees it")
+    runner_delegate: str = Field(default="", description="command line of KBase's JobRunner")
+    max_batch_jobs: int = Field(default=100_000, ge=1, description="jobs in one batch at most")
+    max_body_mb: int = Field(default=64, ge=1, description="size of a request at most, MB")
+    artifact_days: int = Field(default=14, ge=1, description="age at which artifacts are deleted")
+    service_version: str = "0.1.0"
+
+    def groups(self) -> ClientGroups:
+        """The client groups of the file named by `client_groups`."""
+        return load_client_groups(Path(self.client_groups))
+
+
+def load_client_groups(path: Path) -> ClientGroups:
+    """Read and check the file of client groups; InvalidInput names file and place."""
+    try:
+        groups = ClientGroups.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError, ValidationError) as e:
+        raise InvalidInput(f"The file of client groups {path} cannot be used: {e}") from None
+    if groups.default not in groups.groups:
+        raise InvalidInput(
+            f"The file of client groups {path} names the default group '{groups.default}', "
+            f"which is not among its groups: {', '.join(groups.groups)}"
+        )
+    return groups
+
+
+def load_settings(section: Mapping[str, str | None]) -> Settings:
+    """The settings from the items of `[ee2]`; InvalidInput names each setting that is wrong."""
+    given = {k: v for k, v in section.items() if v is not None}
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as e:
+        wrong = "; ".join(f"[ee2] {'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())
+        raise InvalidInput(f"Settings that must be corrected: {wrong}") from None
+    settings.groups()
+    return settings

@@ -1,0 +1,446 @@
+"""What running a stage means for the records.
+
+A stage is run by one Airflow task; each try of the task owns the jobs that carry its try number. A
+later try (the stage was cleared in Airflow) runs again what did not complete, as new attempts of
+the same jobs, and leaves what completed alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+from pymongo import UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from ee2_jobs.cancel import terminate
+from ee2_jobs.errors import InvalidInput, NotFound
+from ee2_jobs.model import (
+    LIVE,
+    TERMINAL,
+    Document,
+    ErrorCode,
+    OnChildError,
+    StageName,
+    Status,
+    TerminatedCode,
+    now_s,
+)
+from ee2_jobs.pool_records import engine_error
+from ee2_jobs.retry import attempt_document, link_attempts
+from ee2_jobs.store import Store
+from ee2_jobs.submissions import insert_many
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One try of a stage, as its trigger sees it. `jobs` are the records still to run."""
+
+    submission: Document
+    stage: StageName
+    try_number: int
+    jobs: tuple[Document, ...]
+    begun: bool
+
+    @property
+    def submission_id(self) -> str:
+        """The submission's id."""
+        return str(self.submission["_id"])
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """How a stage ended, with a sentence for the Airflow log and run note."""
+
+    ok: bool
+    message: str
+
+
+async def open_stage(
+    store: Store, submission_id: str, stage: StageName, try_number: int, max_jobs: int
+) -> StageRun:
+    """The jobs of a try of a stage, made first if they are not there yet. Safe to repeat: a trigger
+    that was killed and starts again finds what its predecessor made.
+
+    Raises NotFound for an unknown submission, InvalidInput if the split's output is not usable.
+    """
+    submission = await store.submissions.find_one({"_id": submission_id})
+    if submission is None:
+        raise NotFound(f"There is no submission {submission_id}")
+    marks = submission["tries"].get(f"{stage}", {}).get(str(try_number), {})
+    if not marks.get("made"):
+        if try_number > 1:
+            await _make_attempts(store, submission, stage, try_number)
+        elif stage == StageName.SUBMIT and "children" in submission:
+            await _make_children(store, submission, max_jobs)
+    jobs = await (
+        store.jobs.find(
+            {
+                "submission": submission_id,
+                "stage": stage.value,
+                "try": try_number,
+                "status": {"$in": list(LIVE)},
+            },
+            {"job_input.params": 0, "job_output": 0},
+        )
+        .sort([("index", 1), ("_id", 1)])
+        .to_list()
+    )
+    return StageRun(submission, stage, try_number, tuple(jobs), bool(marks.get("begun")))
+
+
+def _mark(stage: StageName, try_number: int, name: str) -> str:
+    return f"tries.{stage.value}.{try_number}.{name}"
+
+
+async def _claim_mark(
+    store: Store, submission: Document, field: str, session: AsyncClientSession
+) -> bool:
+    """Set a mark inside a transaction; False if another trigger has set it."""
+    done = await store.submissions.update_one(
+        {"_id": submission["_id"], field: {"$ne": True}}, {"$set": {field: True}}, session=session
+    )
+    return bool(done.modified_count)
+
+
+async def _make_children(store: Store, submission: Document, max_jobs: int) -> None:
+    """The children that the split listed, in one transaction with the parent's `child_jobs`."""
+    batch_id = submission["batch_id"]
+    split = await store.jobs.find_one(
+        {
+            "batch_id": batch_id,
+            "role": StageName.SPLIT.value,
+            "status": Status.COMPLETED.value,
+        },
+        sort=[("_id", -1)],
+    )
+    if split is None:
+        raise InvalidInput("The split has not completed, so there are no children to run")
+    listed = split_children(split.get("job_output"))
+    if len(listed) > max_jobs:
+        raise InvalidInput(
+            f"The split listed {len(listed)} children; one batch may have at most {max_jobs}"
+        )
+    parent = await store.jobs.find_one({"_id": ObjectId(batch_id)}, {"status": 1})
+    if parent is None or parent["status"] == Status.TERMINATED.value:
+        raise InvalidInput("The batch was cancelled, so its children are not started")
+    template = submission["children"]
+    jobs = []
+    for index, child in enumerate(listed):
+        job_input = {**template["job_input"], "params": child["params"]}
+        jobs.append(
+            {
+                **template,
+                "_id": ObjectId(),
+                "job_input": job_input,
+                "index": index,
+                "updated": now_s(),
+            }
+        )
+
+    async def write(session: AsyncClientSession) -> None:
+        if not await _claim_mark(store, submission, _mark(StageName.SUBMIT, 1, "made"), session):
+            return
+        await insert_many(store, jobs, session)
+        await store.jobs.update_one(
+            {"_id": ObjectId(batch_id), "status": Status.CREATED.value},
+            {"$set": {"child_jobs": [str(j["_id"]) for j in jobs], "updated": now_s()}},
+            session=session,
+        )
+
+    await store.transaction(write)
+
+
+def split_children(output: Any) -> list[Document]:
+    """The children in a split's output: `result[0]["children"]`, a list of {"params": ...}."""
+    try:
+        children = output["result"][0]["children"]
+        if not isinstance(children, list) or not children:
+            raise TypeError
+        for child in children:
+            child["params"]
+    except (KeyError, IndexError, TypeError):
+        raise InvalidInput(
+            "The split's output lists no children: result[0] must be "
+            '{"children": [{"params": [...]}, ...]} with at least one child'
+        ) from None
+    return children
+
+
+async def _make_attempts(
+    store: Store, submission: Document, stage: StageName, try_number: int
+) -> None:
+    """New attempts of what earlier tries of the stage did not complete. What of them is still live
+    is ended first: Airflow tells the old try to stop only after the new one has begun."""
+    await terminate(
+        store,
+        {"submission": submission["_id"], "stage": stage.value, "try": {"$lt": try_number}},
+        TerminatedCode.BY_AUTOMATION,
+        "The stage was started again in Airflow.",
+    )
+    unfinished = await store.jobs.find(
+        {
+            "submission": submission["_id"],
+            "stage": stage.value,
+            "try": {"$lt": try_number},
+            "status": {"$ne": Status.COMPLETED.value},
+            "superseded": {"$ne": True},
+        }
+    ).to_list()
+    new_jobs = [
+        attempt_document(
+            job,
+            user=job["user"],
+            submission=submission["_id"],
+            stage=stage,
+            try_number=try_number,
+        )
+        for job in unfinished
+    ]
+
+    async def write(session: AsyncClientSession) -> None:
+        mark = _mark(stage, try_number, "made")
+        if await _claim_mark(store, submission, mark, session) and new_jobs:
+            await link_attempts(store, new_jobs, session)
+
+    await store.transaction(write)
+
+
+async def begin_submit(store: Store, run: StageRun) -> None:
+    """Note that the stage's cluster is about to be submitted. A trigger that finds the note (see
+    `StageRun.begun`) looks for the cluster in the pool before it submits one."""
+    await store.submissions.update_one(
+        {"_id": run.submission_id},
+        {"$set": {_mark(run.stage, run.try_number, "begun"): True}},
+    )
+
+
+async def record_cluster(
+    store: Store, run: StageRun, scheduler_ids: Mapping[str, str]
+) -> None:
+    """The jobs are in HTCondor's queue: `created` becomes `queued`, and each job gets its scheduler
+    id (`cluster.proc`), given by job id. Jobs cancelled meanwhile are marked for removal."""
+    now = now_s()
+    queued = {"status": Status.QUEUED.value, "queued": now, "updated": now}
+    pairs = list(scheduler_ids.items())
+    matched = 0
+    for start in range(0, len(pairs), _CHUNK):
+        done = await store.jobs.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": ObjectId(job_id), "status": Status.CREATED.value},
+                    {"$set": {**queued, "scheduler_id": sid, "scheduler_type": "condor"}},
+                )
+                for job_id, sid in pairs[start : start + _CHUNK]
+            ],
+            ordered=False,
+        )
+        matched += done.matched_count
+        await asyncio.sleep(0)
+    if matched == len(pairs):
+        return
+    await store.jobs.bulk_write(
+        [
+            UpdateOne(
+                {"_id": ObjectId(job_id), "scheduler_id": {"$exists": False}},
+                {"$set": {"scheduler_id": sid, "scheduler_type": "condor"}},
+            )
+            for job_id, sid in pairs
+        ],
+        ordered=False,
+    )
+    await store.jobs.update_many(
+        {
+            "_id": {"$in": [ObjectId(job_id) for job_id in scheduler_ids]},
+            "status": Status.TERMINATED.value,
+        },
+        {"$set": {"remove": True}},
+    )
+    await store.jobs.update_many(
+        {
+            "_id": {"$in": [ObjectId(job_id) for job_id in scheduler_ids]},
+            "status": Status.RUNNING.value,
+            "queued": {"$exists": False},
+        },
+        {"$set": {"queued": now}},
+    )
+
+
+async def submit_failed(store: Store, run: StageRun, message: str) -> None:
+    """The scheduler refused the stage: its waiting jobs end in `error`, code 6."""
+    now = now_s()
+    await store.jobs.update_many(
+        {
+            "submission": run.submission_id,
+            "stage": run.stage.value,
+            "try": run.try_number,
+            "status": Status.CREATED.value,
+        },
+        {
+            "$set": {
+                "status": Status.ERROR.value,
+                "error_code": int(ErrorCode.SUBMIT_FAILED),
+                "errormsg": message,
+                "error": engine_error(message, ErrorCode.SUBMIT_FAILED),
+                "finished": now,
+                "updated": now,
+            }
+        },
+    )
+
+
+async def live_counts(
+    store: Store, runs: Sequence[tuple[str, StageName, int]]
+) -> dict[tuple[str, StageName, int], int]:
+    """How many jobs of each (submission, stage, try) are still to end; one query for all."""
+    counts = dict.fromkeys(runs, 0)
+    pipeline: list[Document] = [
+        {
+            "$match": {
+                "submission": {"$in": sorted({r[0] for r in runs})},
+                "status": {"$in": list(LIVE)},
+            }
+        },
+        {"$group": {"_id": {"s": "$submission", "g": "$stage", "t": "$try"}, "n": {"$sum": 1}}},
+    ]
+    async for row in await store.jobs.aggregate(pipeline):
+        key = (row["_id"]["s"], StageName(row["_id"]["g"]), row["_id"]["t"])
+        if key in counts:
+            counts[key] = row["n"]
+    return counts
+
+
+async def failed_stages(
+    store: Store, runs: Sequence[tuple[str, StageName, int]]
+) -> set[tuple[str, StageName, int]]:
+    """Those of the tries in which some job has failed (for `on_child_error: abort`)."""
+    found = set()
+    for run in runs:
+        submission_id, stage, try_number = run
+        query = {
+            "submission": submission_id,
+            "stage": stage.value,
+            "status": Status.ERROR.value,
+            "try": try_number,
+        }
+        if await store.jobs.find_one(query, {"_id": 1}):
+            found.add(run)
+    return found
+
+
+async def abort_stage(store: Store, run: StageRun) -> int:
+    """End the live jobs of a stage because one has failed and the client asked for that."""
+    return await terminate(
+        store,
+        {"submission": run.submission_id, "stage": run.stage.value},
+        TerminatedCode.BY_BATCH_ABORT,
+        "Another job of the batch failed, and the batch was started with on_child_error 'abort'.",
+    )
+
+
+async def end_stage(store: Store, run: StageRun) -> StageEnd:
+    """How the stage stands now that its jobs have ended; what cannot follow any more is settled.
+
+    A stage is ok if all its jobs completed; with `continue` and an aggregate to follow, if any did.
+    """
+    counts: dict[str, int] = {}
+    async for row in await store.jobs.aggregate(
+        [
+            {
+                "$match": {
+                    "submission": run.submission_id,
+                    "stage": run.stage.value,
+                    "superseded": {"$ne": True},
+                }
+            },
+            {"$group": {"_id": "$status", "n": {"$sum": 1}}},
+        ]
+    ):
+        counts[row["_id"]] = row["n"]
+    total, good = sum(counts.values()), counts.get(Status.COMPLETED.value, 0)
+    goes_on = (
+        run.stage == StageName.SUBMIT
+        and run.submission["on_child_error"] == OnChildError.CONTINUE.value
+        and await store.jobs.find_one(
+            {
+                "submission": run.submission_id,
+                "stage": StageName.AGGREGATE.value,
+                "status": {"$in": list(LIVE)},
+            },
+            {"_id": 1},
+        )
+        is not None
+    )
+    ok = good == total or (goes_on and good > 0)
+    message = f"{good} of {total} job{'s' if total != 1 else ''} completed"
+    others = [f"{counts[s]} {s}" for s in TERMINAL[1:] if counts.get(s)]
+    if others:
+        message += f" ({', '.join(others)})"
+    if total == 1 and not ok:
+        job = await store.jobs.find_one(
+            {"submission": run.submission_id, "stage": run.stage.value,
+             "superseded": {"$ne": True}}, {"errormsg": 1, "status": 1}
+        )
+        if job and job.get("errormsg"):
+            message = f"The job ended in {job['status']}: {job['errormsg']}"
+    if not ok:
+        await settle_later_stages(store, run.submission_id, run.stage)
+    return StageEnd(ok, message)
+
+
+async def settle_later_stages(store: Store, submission_id: str, stage: StageName) -> int:
+    """End the jobs of the stages after `stage`: they will not be started."""
+    order = list(StageName)
+    later = [s.value for s in order[order.index(stage) + 1 :]]
+    if not later:
+        return 0
+    return await terminate(
+        store,
+        {"submission": submission_id, "stage": {"$in": later}},
+        TerminatedCode.BY_BATCH_ABORT,
+        f"Not started, because the {stage.value} stage before it did not complete.",
+    )
+
+
+async def fail_stage(store: Store, run_key: tuple[str, StageName, int], message: str) -> None:
+    """The stage could not be run at all: its live jobs and those of later stages end."""
+    submission_id, stage, try_number = run_key
+    now = now_s()
+    await store.jobs.update_many(
+        {
+            "submission": submission_id,
+            "stage": stage.value,
+            "try": try_number,
+            "status": {"$in": list(LIVE)},
+        },
+        {
+            "$set": {
+                "status": Status.ERROR.value,
+                "error_code": int(ErrorCode.TERMINATED_BY_AUTOMATION),
+                "errormsg": message,
+                "error": engine_error(message, ErrorCode.TERMINATED_BY_AUTOMATION),
+                "finished": now,
+                "updated": now,
+                "remove": True,
+            }
+        },
+    )
+    await settle_later_stages(store, submission_id, stage)
+
+
+async def stop_try(
+    store: Store, submission_id: str, stage: StageName, try_number: int, message: str
+) -> int:
+    """End the live jobs of one try (marked failed or cleared in Airflow), and of no other."""
+    stopped = await terminate(
+        store,
+        {"submission": submission_id, "stage": stage.value, "try": try_number},
+        TerminatedCode.BY_ADMIN,
+        message,
+    )
+    return stopped

@@ -1,0 +1,73 @@
+"""The collections in MongoDB and their indexes.
+
+`ee2_jobs` and `ee2_logs` are EE2's own; the others are ours. Adopting an EE2 database means calling
+`ensure_indexes`: indexes are added, nothing is rewritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+
+T = TypeVar("T")
+
+
+class Store:
+    """The engine's database. One per process and event loop; close it with `close`."""
+
+    def __init__(self, uri: str, database: str | None = None) -> None:
+        self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            uri, serverSelectionTimeoutMS=5000, tz_aware=False
+        )
+        self.db = self.client.get_database(database) if database else (
+            self.client.get_default_database("ee2")
+        )
+        self.jobs = self._collection("ee2_jobs")
+        self.old_logs = self._collection("ee2_logs")
+        self.log_buckets = self._collection("ee2_log_buckets")
+        self.submissions = self._collection("ee2_submissions")
+        self.shapes = self._collection("ee2_shapes")
+        self.users = self._collection("ee2_users")
+        self.tokens = self._collection("ee2_tokens")
+        self.workspaces = self._collection("ee2_workspaces")
+        self.apps = self._collection("ee2_apps")
+
+    def _collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
+        return self.db[name]
+
+    async def transaction(self, body: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
+        """Run `body(session)` in one transaction; all of it is stored or nothing."""
+        async with self.client.start_session() as session:
+            return await session.with_transaction(body)
+
+    async def ensure_indexes(self) -> None:
+        """Add what the engine's queries need; harmless when repeated."""
+        await self.jobs.create_indexes(
+            [
+                IndexModel(
+                    [("submission", ASCENDING), ("stage", ASCENDING), ("status", ASCENDING)]
+                ),
+                IndexModel([("batch_id", ASCENDING), ("role", ASCENDING), ("status", ASCENDING)]),
+                IndexModel([("user", ASCENDING), ("_id", DESCENDING)]),
+                IndexModel([("wsid", ASCENDING), ("_id", DESCENDING)]),
+                IndexModel([("status", ASCENDING), ("_id", DESCENDING)]),
+                IndexModel([("scheduler_id", ASCENDING)]),
+                IndexModel([("retry_parent", ASCENDING)], sparse=True),
+                IndexModel([("remove", ASCENDING)], sparse=True),
+            ]
+        )
+        await self.log_buckets.create_indexes(
+            [IndexModel([("job", ASCENDING), ("base", ASCENDING)], unique=True)]
+        )
+        await self.submissions.create_indexes(
+            [IndexModel([("status", ASCENDING), ("accepted", ASCENDING)])]
+        )
+        await self.tokens.create_indexes([IndexModel([("user", ASCENDING)])])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()

@@ -1,0 +1,150 @@
+"""Accepted submissions and their outbox: accept first, then run.
+
+A submission and its job records are written in one transaction; only then is its run started. What
+could not be started stays `accepted` and is started later. Starting twice is harmless: the run's id
+is the submission's id.
+
+Document: {_id, user, kind, shape (DAG id), status accepted|started|ended, accepted, started (s),
+starts, error, batch_id, on_child_error, children, tries}. `children` is the template of the jobs
+that a split will list; `tries` holds, per stage and try, how far its HTCondor submission has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pymongo import UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from ee2_jobs.engine import Engine
+from ee2_jobs.model import LIVE, Document, OnChildError, now_s
+from ee2_jobs.plan import Shape
+from ee2_jobs.store import Store
+
+INSERT_CHUNK = 250
+
+
+def submission_document(
+    submission_id: str,
+    *,
+    user: str,
+    shape: Shape,
+    batch_id: str | None = None,
+    on_child_error: OnChildError = OnChildError.CONTINUE,
+    children: Document | None = None,
+) -> Document:
+    """A submission that has just been accepted."""
+    document: Document = {
+        "_id": submission_id,
+        "user": user,
+        "kind": shape.kind,
+        "shape": shape.dag_id,
+        "status": "accepted",
+        "accepted": now_s(),
+        "starts": 0,
+        "on_child_error": on_child_error.value,
+        "tries": {},
+    }
+    if batch_id is not None:
+        document["batch_id"] = batch_id
+    if children is not None:
+        document["children"] = children
+    return document
+
+
+_known_shapes: set[tuple[int, str]] = set()
+
+
+async def ensure_shape(store: Store, shape: Shape) -> None:
+    """Have the shape's document in MongoDB; a retired one is used again."""
+    key = (id(store), shape.dag_id)
+    if key in _known_shapes:
+        return
+    document = shape.document()
+    await store.shapes.update_one(
+        {"_id": document.pop("_id")},
+        {"$set": document, "$setOnInsert": {"created": now_s()}},
+        upsert=True,
+    )
+    _known_shapes.add(key)
+
+
+async def insert_many(
+    store: Store, documents: Sequence[Document], session: AsyncClientSession
+) -> None:
+    """Insert records in chunks, and let other calls of this process run in between: encoding
+    10,000 records at once would hold every other call for as long as it takes."""
+    for start in range(0, len(documents), INSERT_CHUNK):
+        await store.jobs.insert_many(documents[start : start + INSERT_CHUNK], session=session)
+        await asyncio.sleep(0)
+
+
+async def accept(
+    engine: Engine, submission: Document, shape: Shape, jobs: Sequence[Document]
+) -> None:
+    """Write a submission with its job records, all or nothing, and have it started."""
+    store = engine.store
+    await ensure_shape(store, shape)
+
+    async def write(session: AsyncClientSession) -> None:
+        await store.submissions.insert_one(submission, session=session)
+        await insert_many(store, jobs, session)
+
+    await store.transaction(write)
+    engine.orchestrator.start([submission["_id"]])
+
+
+async def to_start(store: Store, ids: Sequence[str]) -> list[Document]:
+    """Those of the submissions that still wait for their run."""
+    return await store.submissions.find({"_id": {"$in": list(ids)}, "status": "accepted"}).to_list()
+
+
+async def overdue(store: Store, older_than_s: float, limit: int = 500) -> list[Document]:
+    """Submissions accepted more than `older_than_s` ago and not started: the outbox."""
+    return await (
+        store.submissions.find(
+            {"status": "accepted", "accepted": {"$lt": now_s() - older_than_s}}
+        )
+        .sort("accepted")
+        .limit(limit)
+        .to_list()
+    )
+
+
+async def mark_started(store: Store, ids: Sequence[str]) -> None:
+    """The runs of these submissions exist."""
+    if ids:
+        await store.submissions.update_many(
+            {"_id": {"$in": list(ids)}, "status": "accepted"},
+            {"$set": {"status": "started", "started": now_s()}, "$unset": {"error": ""}},
+        )
+
+
+async def mark_start_failed(store: Store, errors: dict[str, str]) -> None:
+    """Starting failed for now; the reason is kept, the submission stays in the outbox."""
+    if errors:
+        await store.submissions.bulk_write(
+            [
+                UpdateOne({"_id": id_}, {"$set": {"error": text[:500]}, "$inc": {"starts": 1}})
+                for id_, text in errors.items()
+            ],
+            ordered=False,
+        )
+
+
+async def mark_ended(store: Store, submission_id: str) -> None:
+    """The submission's run has ended."""
+    await store.submissions.update_one(
+        {"_id": submission_id}, {"$set": {"status": "ended", "ended": now_s()}}
+    )
+
+
+async def has_live_jobs(store: Store, submission_id: str) -> bool:
+    """Whether any job of the submission is still to run or running."""
+    return (
+        await store.jobs.find_one(
+            {"submission": submission_id, "status": {"$in": list(LIVE)}}, {"_id": 1}
+        )
+        is not None
+    )

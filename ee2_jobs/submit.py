@@ -1,0 +1,353 @@
+"""Use cases that accept work: one job, a batch, a split-process-aggregate run.
+
+All checks come first and store nothing; then the records and the submission are written in one
+transaction, and the ids are returned. Nothing here waits for the scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bson import ObjectId
+
+from ee2_jobs.catalog import App, method_of
+from ee2_jobs.engine import Engine
+from ee2_jobs.errors import Denied, EngineError, InvalidInput
+from ee2_jobs.identity import Caller
+from ee2_jobs.model import Document, OnChildError, StageName, truthy
+from ee2_jobs.plan import shape_of
+from ee2_jobs.requests import (
+    JobRequest,
+    job_document,
+    parent_document,
+    parse_cell,
+    parse_method,
+    parse_request,
+    parse_wsid,
+)
+from ee2_jobs.requirements import Requirements, resolve
+from ee2_jobs.rights import Level, require_admin
+from ee2_jobs.submissions import accept, submission_document
+
+RECIPES = {"report": "ee2_recipes.report"}
+_YIELD_EVERY = 200
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request with what the catalog says of it."""
+
+    request: JobRequest
+    app: App
+    requirements: Requirements
+
+
+@dataclass(frozen=True)
+class BatchIds:
+    """What a client gets back for a batch; the children in the order they were given."""
+
+    batch_id: str
+    child_job_ids: tuple[str, ...]
+
+
+async def run_job(engine: Engine, caller: Caller, params: Any) -> str:
+    """Accept one job (EE2's run_job); returns its id. Raises InvalidInput or Denied."""
+    if not isinstance(params, Mapping):
+        raise InvalidInput("params must be a mapping")
+    await _check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
+    request = parse_request(params)
+    resolved = (await _resolve(engine, caller, [request]))[0]
+    shape = shape_of("job", {request.method})
+    oid = ObjectId()
+    submission = submission_document(str(oid), user=caller.user, shape=shape)
+    job = _record(resolved, caller.user, str(oid), 0, request.wsid)
+    job["_id"] = oid
+    await accept(engine, submission, shape, [job])
+    return str(oid)
+
+
+async def run_job_batch(
+    engine: Engine, caller: Caller, params: Any, batch_params: Any
+) -> BatchIds:
+    """Accept a batch (EE2's run_job_batch): its parent and one child per element of `params`.
+
+    `batch_params`: `wsid`, `as_admin`, `meta`, and ours: `aggregate` ({"recipe"} or {"method",
+    "params"}) with `on_child_error` (`continue` or `abort`).
+    """
+    if not isinstance(params, list):
+        raise InvalidInput("params must be a list")
+    options: Mapping[str, Any] = {} if batch_params is None else batch_params
+    if not isinstance(options, Mapping):
+        raise InvalidInput("batch params must be a mapping")
+    await _check_workspace(engine, caller, options, f"workspace {options.get('wsid')}")
+    _check_count(engine, params)
+    requests = await _parse_children(params)
+    return await _accept_batch(engine, caller, options, requests)
+
+
+async def run_split_aggregate(engine: Engine, caller: Caller, params: Any) -> str:
+    """Accept a split-process-aggregate run; returns the id of the batch's parent.
+
+    `params`: a mapping with
+    - `method`: what the children run; `app_id`, `service_ver`, `meta`, `job_requirements`,
+      `source_ws_objects` as in run_job; `wsid`, `as_admin` as in run_job_batch;
+    - `split`: {"method", "params"}; or a bare method name; if absent, and no `children` are given,
+      the split method that the app declares, with `params` as its parameters;
+    - `children`: instead of a split, the list of the children's `params` (or mappings with
+      `params`);
+    - `aggregate`: {"recipe": "report"} or {"method", "params"}; if absent, what the app declares;
+      null for none;
+    - `on_child_error`: `continue` (aggregate what there is) or `abort` (cancel the rest).
+    """
+    if not isinstance(params, Mapping):
+        raise InvalidInput("params must be a mapping")
+    await _check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
+    module, function = parse_method(params.get("method"))
+    app = await engine.catalog.app(module, params.get("service_ver"))
+    declared = method_of(app, function)
+    template = {
+        k: params[k]
+        for k in ("app_id", "service_ver", "meta", "job_requirements", "source_ws_objects")
+        if k in params
+    }
+    template["method"] = f"{module}.{function}"
+    options: dict[str, Any] = dict(params)
+    if "aggregate" not in params and declared.aggregate is not None:
+        options["aggregate"] = {"method": f"{module}.{declared.aggregate}"}
+    children = params.get("children")
+    split = params.get("split")
+    if children is not None:
+        if split is not None:
+            raise InvalidInput("Give either split or children, not both")
+        if not isinstance(children, list):
+            raise InvalidInput("children must be a list of the children's params")
+        _check_count(engine, children, "children")
+        requests = await _parse_children([_child(template, c) for c in children])
+        ids = await _accept_batch(engine, caller, options, requests)
+        return ids.batch_id
+    if split is None:
+        if declared.split is None:
+            raise InvalidInput(
+                f"{module}.{function} declares no split method: give split or children"
+            )
+        split = {"method": f"{module}.{declared.split}", "params": params.get("params")}
+    options["split"] = {"method": split} if isinstance(split, str) else split
+    request = parse_request(template, in_batch=True)
+    ids = await _accept_batch(engine, caller, options, [], children=request)
+    return ids.batch_id
+
+
+def _child(template: Mapping[str, Any], child: Any) -> dict[str, Any]:
+    if isinstance(child, Mapping) and "params" in child:
+        return {**template, **{k: child[k] for k in ("params", "meta") if k in child}}
+    return {**template, "params": child}
+
+
+def _check_count(engine: Engine, jobs: Sequence[Any], field: str = "params") -> None:
+    if not jobs:
+        raise InvalidInput(f"{field} is empty: a batch needs at least one job")
+    if len(jobs) > engine.settings.max_batch_jobs:
+        raise InvalidInput(
+            f"{field} lists {len(jobs)} jobs; one batch may have at most "
+            f"{engine.settings.max_batch_jobs}. Send several batches."
+        )
+
+
+async def _check_workspace(
+    engine: Engine, caller: Caller, params: Mapping[str, Any], where: str
+) -> None:
+    wsid = parse_wsid(params.get("wsid"))
+    if truthy(params.get("as_admin")):
+        require_admin(caller, Level.WRITE)
+    elif wsid is not None:
+        rights = await engine.workspaces.permissions(caller.user, [wsid])
+        if rights[wsid] not in ("w", "a"):
+            raise Denied(f"User {caller.user} doesn't have permission to run jobs in {where}.")
+
+
+async def _parse_children(params: Sequence[Any]) -> list[JobRequest]:
+    """The children's requests; an error names the job, counted from 1, when there are several."""
+    requests = []
+    for n, child in enumerate(params, 1):
+        try:
+            requests.append(parse_request(child, in_batch=True))
+        except InvalidInput as e:
+            if len(params) == 1 or str(e).startswith("Workspace ids are not allowed"):
+                raise
+            raise InvalidInput(f"Job #{n}: {e}") from None
+        if n % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+    return requests
+
+
+async def _resolve(
+    engine: Engine, caller: Caller, requests: Sequence[JobRequest]
+) -> list[Resolved]:
+    """The requests with app and requirements; one catalog look-up per method and version, one
+    look-up for all object references."""
+    apps: dict[tuple[str, str | None], App] = {}
+    plain: dict[tuple[str, str, str | None], Requirements] = {}
+    resolved = []
+    for n, request in enumerate(requests, 1):
+        try:
+            version = (request.module, request.service_ver)
+            app = apps.get(version)
+            if app is None:
+                app = apps[version] = await engine.catalog.app(*version)
+            key = (request.module, request.function, request.service_ver)
+            requirements = plain.get(key) if request.job_requirements is None else None
+            if requirements is None:
+                method = method_of(app, request.function)
+                requirements = resolve(
+                    request.job_requirements,
+                    method.requirements,
+                    engine.groups,
+                    may_ask=caller.can_admin,
+                    method=request.method,
+                )
+                if request.job_requirements is None:
+                    plain[key] = requirements
+        except EngineError as e:
+            if len(requests) == 1:
+                raise
+            raise type(e)(f"Job #{n}: {e}") from None
+        resolved.append(Resolved(request, app, requirements))
+        if n % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+    refs = {ref for request in requests for ref in request.source_ws_objects}
+    hidden = await engine.workspaces.inaccessible(caller.user, sorted(refs)) if refs else []
+    if hidden:
+        raise InvalidInput(f"Some workspace object is inaccessible: {', '.join(hidden)}")
+    return resolved
+
+
+def _record(
+    resolved: Resolved,
+    user: str,
+    submission: str,
+    index: int,
+    wsid: int | None,
+    *,
+    stage: StageName = StageName.SUBMIT,
+    batch_id: str | None = None,
+) -> Document:
+    return job_document(
+        resolved.request,
+        user=user,
+        service_ver=resolved.app.git_commit,
+        requirements=resolved.requirements,
+        submission=submission,
+        stage=stage,
+        index=index,
+        wsid=wsid,
+        batch_id=batch_id,
+    )
+
+
+def _step_request(step: Any, field: str, template: JobRequest | None) -> JobRequest:
+    """The request of a split or aggregate step from {"method"|"recipe", "params"}."""
+    if isinstance(step, str):
+        step = {"recipe": step} if step in RECIPES else {"method": step}
+    if not isinstance(step, Mapping):
+        raise InvalidInput(f"{field} must be a mapping with method or recipe, not {step!r}")
+    recipe = step.get("recipe")
+    method = step.get("method")
+    if recipe is not None:
+        if method is not None:
+            raise InvalidInput(f"{field}: give either recipe or method, not both")
+        if field != "aggregate" or recipe not in RECIPES:
+            raise InvalidInput(
+                f"{field}: there is no recipe '{recipe}'; the recipes for aggregate are: "
+                f"{', '.join(RECIPES)}"
+            )
+        method = RECIPES[recipe]
+    module, function = parse_method(method, f"{field} method")
+    request = parse_request(
+        {
+            "method": f"{module}.{function}",
+            "params": step.get("params"),
+            "service_ver": step.get("service_ver"),
+            "job_requirements": step.get("job_requirements"),
+        },
+        in_batch=True,
+    )
+    if template is not None and template.module == module:
+        request = replace(
+            request,
+            app_id=template.app_id,
+            service_ver=request.service_ver or template.service_ver,
+        )
+    return replace(request, cell=template.cell if template is not None else {})
+
+
+async def _accept_batch(
+    engine: Engine,
+    caller: Caller,
+    options: Mapping[str, Any],
+    requests: Sequence[JobRequest],
+    *,
+    children: JobRequest | None = None,
+) -> BatchIds:
+    """Accept a parent with its children, or with the template of children that a split lists."""
+    try:
+        on_child_error = OnChildError(options.get("on_child_error") or OnChildError.CONTINUE)
+    except ValueError:
+        raise InvalidInput(
+            f"on_child_error is 'continue' or 'abort', not {options['on_child_error']!r}"
+        ) from None
+    wsid = parse_wsid(options.get("wsid"))
+    template = children or requests[0]
+    steps: dict[StageName, JobRequest] = {}
+    for stage in (StageName.SPLIT, StageName.AGGREGATE):
+        if options.get(stage.value) is not None:
+            steps[stage] = _step_request(options[stage.value], stage.value, template)
+    extra = list(steps.values()) + ([children] if children is not None else [])
+    resolved = await _resolve(engine, caller, requests) if requests else []
+    resolved_extra = [(await _resolve(engine, caller, [request]))[0] for request in extra]
+
+    split, aggregate = steps.get(StageName.SPLIT), steps.get(StageName.AGGREGATE)
+    methods = {r.method for r in requests} or {template.method}
+    shape = shape_of(
+        "split_aggregate" if split or (aggregate and "method" in options) else "batch",
+        methods,
+        split.method if split else None,
+        aggregate.method if aggregate else None,
+    )
+    oid = ObjectId()
+    batch_id = str(oid)
+    jobs = []
+    for index, one in enumerate(resolved):
+        jobs.append(_record(one, caller.user, batch_id, index, wsid, batch_id=batch_id))
+        if index % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+    child_ids = tuple(str(job["_id"]) for job in jobs)
+    for stage, one in zip(steps, resolved_extra, strict=False):
+        jobs.append(
+            _record(one, caller.user, batch_id, 0, wsid, stage=stage, batch_id=batch_id)
+        )
+    parent = parent_document(
+        oid,
+        user=caller.user,
+        wsid=wsid,
+        cell=parse_cell(options.get("meta")),
+        children=list(child_ids),
+    )
+    pattern = None
+    if children is not None:
+        pattern = _record(
+            resolved_extra[-1], caller.user, batch_id, 0, wsid, batch_id=batch_id
+        )
+        del pattern["_id"]
+    submission = submission_document(
+        batch_id,
+        user=caller.user,
+        shape=shape,
+        batch_id=batch_id,
+        on_child_error=on_child_error,
+        children=pattern,
+    )
+    await accept(engine, submission, shape, [parent, *jobs])
+    return BatchIds(batch_id, child_ids)
