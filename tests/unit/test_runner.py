@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -31,15 +32,16 @@ TRUE = {"kind": "command", "command": ["/bin/true"], "output": "none"}
 OTHER_JOB = "5f0c0000000000000000cccc"
 
 
-def load_runner() -> Any:
-    spec = importlib.util.spec_from_file_location("ee2_runner", RUNNER)
+def load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-runner = load_runner()
+runner = load(RUNNER)
+pack = load(RUNNER.with_name("pack.py")).pack
 Serve = Callable[..., FakeServer]
 
 
@@ -731,6 +733,56 @@ def test_no_thread_and_no_costly_import_for_a_short_job(serve: Serve, tmp_path: 
     loaded = set(done.stdout.split())
     assert not loaded & {"json", "re", "enum", "socket", "signal", "threading", "subprocess",
                          "tempfile", "ssl", "http", "collections"}
+
+
+def test_connection_closed_while_idle_is_opened_again(serve: Serve, tmp_path: Path) -> None:
+    server = serve(shell("sleep 0.7"))
+    server.stop()
+    server.idle_s = 0.2
+    server.start()
+    assert run_runner(server, tmp_path) == (0, "")
+    assert len(server.times("claim")) == len(server.times("finish")) == 1
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl to make a certificate")
+@pytest.mark.parametrize("trusted", [True, False])
+def test_https_checks_the_certificate(serve: Serve, tmp_path: Path, trusted: bool) -> None:
+    pem = tmp_path / "server.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                    "-keyout", str(pem), "-out", str(tmp_path / "cert"), "-subj", "/CN=test",
+                    "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    pem.write_text(pem.read_text() + (tmp_path / "cert").read_text())
+    server = serve(TRUE)
+    server.stop()
+    server.certificate = pem
+    server.start()
+    env = {"SSL_CERT_FILE": str(tmp_path / "cert")} if trusted else {}
+    process = start_runner(server.url, tmp_path, **env)
+    if trusted:
+        assert process.wait(20) == 0 and server.finished
+    else:
+        assert process.stderr
+        assert "certificate verify failed" in process.stderr.readline()
+        process.kill()
+        assert not server.calls
+
+
+@pytest.mark.parametrize("same_version", [True, False])
+def test_packed_runner_is_the_same_runner(
+    serve: Serve, tmp_path: Path, same_version: bool
+) -> None:
+    packed = tmp_path / "packed"
+    pack(RUNNER, packed)
+    assert [path.name for path in tmp_path.iterdir()] == ["packed"]
+    text = packed.read_text()
+    start = text.index('== "') + 4
+    magic = text[start:text.index('"', start)]
+    if not same_version:
+        packed.write_text(text.replace(f'== "{magic}"', '== "00000000"'))
+    server = method(serve, "lines", [{"count": 3}])
+    assert run_runner(server, tmp_path, program=packed) == (0, "")
+    assert server.texts == ["line 0", "line 1", "line 2"]
+    assert server.finished[0]["output"]["result"] == [{"count": 3}]
 
 
 def test_two_runners_of_one_job_have_different_claims(serve: Serve, tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""The real stack, once per test session: its own state folder, its own ports, the same programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from ee2_cli import stack as embedded
+from ee2_cli.services import Supervisor
+from ee2_cli.settings import StackSettings, load_settings
+
+T = TypeVar("T")
+TERMINAL = {"completed", "error", "terminated"}
+
+
+class RpcError(Exception):
+    """An error reply of the service; `body` is its `error` object."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        super().__init__(body["message"])
+        self.body = body
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack, and a client of it."""
+
+    settings: StackSettings
+    rpc_url: str
+    airflow_url: str
+    mongo_uri: str
+    airflow_user: str
+    airflow_password: str
+    token: str
+
+    @property
+    def var_dir(self) -> Path:
+        """Where its state is."""
+        return self.settings.var_dir
+
+    def pid(self, service: str) -> int:
+        """The process id of a service."""
+        states = Supervisor(self.var_dir).states(embedded._services(self.settings))
+        found = next(s.pid for s in states if s.name == service)
+        assert found, f"{service} does not run"
+        return found
+
+    def rpc(self, method: str, *params: Any, token: str | None = None) -> Any:
+        """Call a method as KBase's clients do; RpcError for an error reply."""
+        call = {"version": "1.1", "id": "1", "method": method, "params": list(params)}
+        reply = httpx.post(
+            self.rpc_url, json=call, timeout=60, headers={"Authorization": token or self.token}
+        )
+        body = reply.json()
+        if "error" in body:
+            raise RpcError(body["error"])
+        return body["result"][0] if body["result"] else None
+
+    def ee2(self, name: str, *params: Any, **more: Any) -> Any:
+        """Call a method of execution_engine2."""
+        return self.rpc(f"execution_engine2.{name}", *params, **more)
+
+    def wait(self, job_id: str, timeout_s: float = 60) -> dict[str, Any]:
+        """The state of a job once it has ended."""
+        return until(
+            lambda: (
+                state
+                if (state := self.ee2("check_job", {"job_id": job_id}))["status"] in TERMINAL
+                else None
+            ),
+            timeout_s,
+            lambda: f"job {job_id} to end; log: {self.log(job_id)}",
+        )
+
+    def wait_batch(self, batch_id: str, timeout_s: float = 120) -> dict[str, Any]:
+        """A batch's check_job_batch once its children and stage jobs have ended."""
+
+        def ended() -> dict[str, Any] | None:
+            batch = self.ee2("check_job_batch", {"job_id": batch_id})
+            parent = batch["batch_jobstate"]
+            live = set(parent["child_counts"]) - TERMINAL
+            steps = [self.ee2("get_job_status", {"job_id": j})["status"]
+                     for j in parent["stage_jobs"].values()]
+            return batch if not live and set(steps) <= TERMINAL and (
+                batch["child_jobstates"] or steps
+            ) else None
+
+        return until(ended, timeout_s, lambda: f"batch {batch_id} to end")
+
+    def log(self, job_id: str) -> list[str]:
+        """The lines of a job's log; empty while there is none."""
+        try:
+            page = self.ee2("get_job_logs", {"job_id": job_id, "skip_lines": 0})
+        except RpcError:
+            return []
+        return [line["line"] for line in page["lines"]]
+
+    def airflow(self) -> httpx.Client:
+        """A client of Airflow's REST API, logged in as the administrator."""
+        login = {"username": self.airflow_user, "password": self.airflow_password}
+        reply = httpx.post(f"{self.airflow_url}/auth/token", json=login, timeout=60)
+        token = reply.raise_for_status().json()["access_token"]
+        return httpx.Client(
+            base_url=f"{self.airflow_url}/api/v2",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
+        )
+
+
+def until(get: Callable[[], T | None], timeout_s: float, what: Callable[[], str]) -> T:
+    """Ask again and again until the answer is not None."""
+    deadline = time.monotonic() + timeout_s
+    while (value := get()) is None:
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_s} s for {what()}")
+        time.sleep(0.1)
+    return value
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def running_stack(database: str) -> Iterator[Stack]:
+    """Start a stack on free ports, and take it down at the end; EE2_TEST_KEEP keeps its folder."""
+    var = Path(tempfile.mkdtemp(prefix=f"ee2-test-{database}-"))
+    var.chmod(0o755)  # the pool's account has to enter
+    airflow, mongo, condor, postgres = free_ports(4)
+    settings = load_settings(
+        var=var, airflow_port=airflow, mongo_port=mongo, condor_port=condor,
+        postgres_port=postgres, database=database,
+    )
+    try:
+        status = embedded.up(settings)
+        yield Stack(
+            settings=settings,
+            rpc_url=status.rpc_url,
+            airflow_url=status.airflow_url,
+            mongo_uri=status.mongo_uri or "",
+            airflow_user=status.airflow_user,
+            airflow_password=status.airflow_password or "",
+            token=Path(status.token_file).read_text().strip(),
+        )
+    finally:
+        embedded.down(settings)
+        if "EE2_TEST_KEEP" not in os.environ:
+            shutil.rmtree(var, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The stack of the session, with SQLite as Airflow's database."""
+    yield from running_stack("sqlite")
+
+
+@pytest.fixture(scope="session")
+def postgres_stack() -> Iterator[Stack]:
+    """A second stack, with PostgreSQL as Airflow's database."""
+    yield from running_stack("postgres")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_stack(request: pytest.FixtureRequest) -> Stack:
+    """The stack on each of the databases in turn."""
+    name = {"sqlite": "stack", "postgres": "postgres_stack"}[request.param]
+    found: Stack = request.getfixturevalue(name)
+    return found
