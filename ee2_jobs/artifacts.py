@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ import fsspec
 from ee2_jobs.errors import InvalidInput, NotFound
 
 CHUNK_BYTES = 1 << 20
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]{0,199}")
+_ID = re.compile(r"[0-9a-f]{24}")
+_BAD_LETTER = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_UNFINISHED = ".ee2-part-"
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,19 @@ class Artifact:
     def parse(cls, path: str) -> Artifact:
         """`submission/job/name`, where name may have folders; InvalidInput if it is not one."""
         parts = path.split("/")
-        if len(parts) < 3 or not all(_PART.fullmatch(p) for p in parts):
+        names = parts[2:]
+        if (
+            not names
+            or not all(_ID.fullmatch(p) for p in parts[:2])
+            or not all(0 < len(n.encode("utf-8", "replace")) <= 200 for n in names)
+            or any(n in (".", "..") or n.startswith(_UNFINISHED) for n in names)
+            or _BAD_LETTER.search(path)
+        ):
             raise InvalidInput(
-                f"'{path}' is not an artifact's name: submission/job/name, where names start with "
-                "a letter, digit or underscore and hold letters, digits and _.+=@-"
+                f"{path!r} is not an artifact's name: submission/job/name, where the first two are "
+                "ids and a name has no '..', no backslash and no control character"
             )
-        return cls(parts[0], parts[1], "/".join(parts[2:]))
+        return cls(parts[0], parts[1], "/".join(names))
 
     def __str__(self) -> str:
         return f"{self.submission}/{self.job}/{self.name}"
@@ -52,8 +62,9 @@ class Artifacts:
     async def write(self, artifact: Artifact, chunks: AsyncIterator[bytes]) -> int:
         """Store a stream; returns its size in bytes. Half a file is never seen under its name."""
         path = self._path(artifact)
-        part = f"{path}.part"
-        await asyncio.to_thread(self._fs.makedirs, path.rsplit("/", 1)[0], exist_ok=True)
+        folder = path.rsplit("/", 1)[0]
+        part = f"{folder}/{_UNFINISHED}{uuid.uuid4().hex}"
+        await asyncio.to_thread(self._fs.makedirs, folder, exist_ok=True)
         size = 0
         file: Any = await asyncio.to_thread(self._fs.open, part, "wb")
         try:

@@ -40,6 +40,7 @@ class Method(BaseModel):
     command: tuple[str, ...] | None = None
     image: str | None = None
     output: Literal["json", "none"] = "json"
+    artifacts: Literal["fetch", "keep"] = "fetch"
     split: str | None = None
     aggregate: str | None = None
     requirements: AppRequirements = AppRequirements()

@@ -217,15 +217,20 @@ async def check_job_batch(
     return {"batch_jobstate": parent, "child_jobstates": list(states.values())}
 
 
+async def _state_of(store: Store, oid: ObjectId) -> Document:
+    """Status and what rights need, read together with what others ask at the same time."""
+    job = await store.job_states.get(oid)
+    if job is None:
+        raise NotFound(f"Cannot find job with ids: ['{oid}']")
+    return job
+
+
 async def job_status(engine: Engine, caller: Caller, job_id: Any, *, as_admin: bool) -> str:
     """The status word alone: the cheapest question."""
     if as_admin:
         require_admin(caller, Level.READ)
-    job = await find_job(
-        engine.store,
-        job_oid(job_id, null_message="Please provide valid job_id"),
-        {"status": 1, "user": 1, "wsid": 1, "authstrat": 1},
-    )
+    oid = job_oid(job_id, null_message="Please provide valid job_id")
+    job = await _state_of(engine.store, oid)
     await require(engine, caller, job, Level.READ, as_admin=as_admin)
     return str(job["status"])
 
@@ -236,9 +241,7 @@ async def job_canceled(
     """(cancelled, ended): what a runner asks every second."""
     if as_admin:
         require_admin(caller, Level.READ)
-    job = await find_job(
-        engine.store, job_id, {"status": 1, "user": 1, "wsid": 1, "authstrat": 1}
-    )
+    job = await _state_of(engine.store, job_oid(job_id))
     await require(engine, caller, job, Level.READ, as_admin=as_admin)
     return job["status"] == Status.TERMINATED.value, job["status"] in TERMINAL
 

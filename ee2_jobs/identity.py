@@ -91,6 +91,16 @@ def job_of_token(secret_key: str, token: str) -> str | None:
     return job_id
 
 
+def engine_token(secret_key: str) -> str:
+    """The token with which the engine's scheduled chores call its own server."""
+    return hmac.new(secret_key.encode(), b"engine", hashlib.sha256).hexdigest()
+
+
+def is_engine_token(secret_key: str, token: str) -> bool:
+    """Whether it is that token."""
+    return hmac.compare_digest(token.encode(), engine_token(secret_key).encode())
+
+
 class LocalIdentity:
     """Users and tokens in MongoDB, with a short cache (revocation is noticed within a minute)."""
 

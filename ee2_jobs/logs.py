@@ -12,7 +12,7 @@ log go to buckets that start where it ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +28,10 @@ from ee2_jobs.store import Store
 BUCKET_LINES = 1000
 BUCKET_BYTES = 400_000
 MAX_LINE_BYTES = 1_000_000
+PART_BYTES = 2_000_000
 _KEYS_KEPT = 50
+_KEY_BUCKETS = 4
+_LATEST_S = 253_402_300_799.0  # the end of the year 9999
 
 
 @dataclass(frozen=True)
@@ -71,27 +74,32 @@ def parse_lines(value: Any) -> list[Line]:
 def _is_error(value: Any) -> bool:
     try:
         return int(value) == 1
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
 def _time_s(value: Any) -> float:
+    try:
+        time_s = _parsed_time_s(value)
+    except (ValueError, OverflowError):
+        return now_s()
+    return time_s if 0 <= time_s <= _LATEST_S else now_s()
+
+
+def _parsed_time_s(value: Any) -> float:
     if isinstance(value, bool) or value is None:
         return now_s()
     if isinstance(value, int):
         return value / 1000
     if isinstance(value, float):
         return value
-    try:
-        text = str(value).strip()
-        if text.isdigit():
-            return int(text) / 1000
-        if text.replace(".", "", 1).isdigit():
-            return float(text)
-        parsed = datetime.fromisoformat(text)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-    except ValueError:
-        return now_s()
+    text = str(value).strip()
+    if text.isdigit():
+        return int(text) / 1000
+    if text.replace(".", "", 1).isdigit():
+        return float(text)
+    parsed = datetime.fromisoformat(text)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 async def append(
@@ -104,53 +112,92 @@ async def append(
     """
     if not lines:
         return await _touch(store, job)
-    for start in range(0, len(lines), BUCKET_LINES):
-        part = lines[start : start + BUCKET_LINES]
+    for start, part in _parts(lines):
         count = await _append_part(store, job, part, f"{key}.{start}" if key else None)
     return count
+
+
+def _size_bytes(line: Line) -> int:
+    """About what a line takes in a bucket."""
+    return len(line.text.encode("utf-8", "replace")) + 40
+
+
+def _parts(lines: Sequence[Line]) -> Iterator[tuple[int, Sequence[Line]]]:
+    """The lines in parts that a bucket can take on top of what it has, each with its first line's
+    place: the same lines are always parted in the same way."""
+    start = size = 0
+    for i, line in enumerate(lines):
+        more = _size_bytes(line)
+        if i > start and (i - start >= BUCKET_LINES or size + more > PART_BYTES):
+            yield start, lines[start:i]
+            start, size = i, 0
+        size += more
+    yield start, lines[start:]
 
 
 async def _append_part(
     store: Store, job: ObjectId, lines: Sequence[Line], key: str | None
 ) -> int:
+    """Push the lines to the last bucket, by its id: a search for an open one would read through
+    all buckets of a long log whenever the last is full."""
     stored = [{"line": n.text, "error": n.is_error, "ts": n.time_s} for n in lines]
-    size = sum(len(n.text.encode("utf-8", "replace")) + 40 for n in lines)
     push: dict[str, Any] = {"lines": {"$each": stored}}
-    query: dict[str, Any] = {
-        "job": job,
-        "count": {"$lt": BUCKET_LINES},
-        "bytes": {"$lt": BUCKET_BYTES},
-    }
     if key is not None:
-        kept = await store.log_buckets.find_one({"job": job, "keys": key}, {"_id": 1})
-        if kept is not None:
-            return await count(store, job)
         push["keys"] = {"$each": [key], "$slice": -_KEYS_KEPT}
-        query["keys"] = {"$ne": key}
     while True:
+        newest = await _newest(store, job, 1 if key is None else _KEY_BUCKETS)
+        if any(key in bucket["keys"] for bucket in newest):
+            return _end(newest[0])
+        if not newest or not _is_open(newest[0]):
+            await _new_bucket(store, job, newest[0] if newest else None)
+            continue
         bucket = await store.log_buckets.find_one_and_update(
-            query,
-            {"$push": push, "$inc": {"count": len(lines), "bytes": size},
-             "$set": {"updated": now_s()}},
+            {
+                "_id": newest[0]["_id"],
+                "count": {"$lt": BUCKET_LINES},
+                "bytes": {"$lt": BUCKET_BYTES},
+                **({} if key is None else {"keys": {"$ne": key}}),
+            },
+            {
+                "$push": push,
+                "$inc": {"count": len(lines), "bytes": sum(_size_bytes(n) for n in lines)},
+                "$set": {"updated": now_s()},
+            },
             projection={"base": 1, "count": 1},
-            sort={"base": -1},
             return_document=ReturnDocument.AFTER,
         )
         if bucket is not None:
-            return int(bucket["base"] + bucket["count"])
-        await _new_bucket(store, job)
+            return _end(bucket)
 
 
-async def _new_bucket(store: Store, job: ObjectId) -> None:
-    """Add the next bucket, unless another writer just did."""
+async def _newest(store: Store, job: ObjectId, how_many: int) -> list[Document]:
+    """The last buckets without their lines, the last one first. A batch is sent again soon or
+    never, so its key is looked for in these only."""
+    fields = {"base": 1, "count": 1, "bytes": 1, "keys": 1}
+    found = store.log_buckets.find({"job": job}, fields).sort("base", -1).limit(how_many)
+    return await found.to_list()
+
+
+def _is_open(bucket: Document) -> bool:
+    return bool(bucket["count"] < BUCKET_LINES and bucket["bytes"] < BUCKET_BYTES)
+
+
+def _end(bucket: Document) -> int:
+    """The number of the line after the bucket's last."""
+    return int(bucket["base"] + bucket["count"])
+
+
+async def _new_bucket(store: Store, job: ObjectId, last: Document | None) -> None:
+    """Add the bucket after `last`, which is full and so takes no more lines (or the first one, if
+    it is None), unless another writer just did."""
     document = {
         "job": job,
-        "base": await count(store, job),
+        "base": await count(store, job) if last is None else _end(last),
         "count": 0,
         "bytes": 0,
-        "lines": [],
         "keys": [],
         "updated": now_s(),
+        "lines": [],
     }
     try:
         await store.log_buckets.insert_one(document)
@@ -159,9 +206,8 @@ async def _new_bucket(store: Store, job: ObjectId) -> None:
 
 
 async def _last(store: Store, job: ObjectId) -> Document | None:
-    return await store.log_buckets.find_one(
-        {"job": job}, {"base": 1, "count": 1}, sort=[("base", -1)]
-    )
+    newest = await _newest(store, job, 1)
+    return newest[0] if newest else None
 
 
 async def _old_log(store: Store, job: ObjectId) -> Document | None:
@@ -171,16 +217,16 @@ async def _old_log(store: Store, job: ObjectId) -> Document | None:
 async def _touch(store: Store, job: ObjectId) -> int:
     last = await _last(store, job)
     if last is None:
-        await _new_bucket(store, job)
+        await _new_bucket(store, job, None)
         return await count(store, job)
-    return int(last["base"] + last["count"])
+    return _end(last)
 
 
 async def count(store: Store, job: ObjectId) -> int:
     """How many lines the log has; 0 if there is none."""
     last = await _last(store, job)
     if last is not None:
-        return int(last["base"] + last["count"])
+        return _end(last)
     old = await store.old_logs.find_one({"_id": job}, {"stored_line_count": 1})
     return int(old.get("stored_line_count", 0)) if old else 0
 
@@ -200,7 +246,7 @@ async def read(
         old = await _old_log(store, job)
     if last is None and old is None:
         raise NotFound(f"Cannot find job log with id: {job}")
-    total = int(last["base"] + last["count"]) if last else len((old or {}).get("lines", ()))
+    total = _end(last) if last else len((old or {}).get("lines", ()))
     lines: list[Line] = []
     wanted = total if limit is None else limit
     if old is not None:

@@ -60,7 +60,7 @@ async def apply_pool_ends(store: Store, ends: Sequence[PoolEnd]) -> int:
 async def to_remove(store: Store, limit: int = 5000) -> dict[str, str]:
     """Job id by scheduler id of what has to leave the pool."""
     found = store.jobs.find(
-        {"remove": True, "scheduler_id": {"$exists": True}}, {"scheduler_id": 1}
+        {"remove": True, "scheduler_id": {"$gt": ""}}, {"scheduler_id": 1}
     ).limit(limit)
     return {job["scheduler_id"]: str(job["_id"]) async for job in found}
 
@@ -83,7 +83,7 @@ async def open_records(store: Store, older_than_s: float, limit: int = 5000) -> 
                 "submission": {"$exists": True},
                 "updated": {"$lt": now_s() - older_than_s},
             },
-            {"scheduler_id": 1, "submission": 1, "stage": 1, "try": 1, "status": 1},
+            {"scheduler_id": 1, "submission": 1, "stage": 1, "try": 1, "updated": 1},
         )
         .limit(limit)
         .to_list()

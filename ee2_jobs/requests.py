@@ -19,6 +19,7 @@ from ee2_jobs.requirements import Requirements
 
 CELL_KEYS = ("run_id", "token_id", "tag", "cell_id")
 _INT64 = 2**63
+MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def parse_request(params: Any, *, in_batch: bool = False) -> JobRequest:
     request = JobRequest(
         module=module,
         function=function,
-        params=_storable(params.get("params")),
+        params=storable(params.get("params"), "params"),
         app_id=parse_app_id(params.get("app_id"), module),
         service_ver=_text(params, "service_ver"),
         source_ws_objects=parse_refs(params.get("source_ws_objects")),
@@ -140,6 +141,8 @@ def parse_wsid(value: Any) -> int | None:
         raise InvalidInput(f"wsid must be a whole number, not {value!r}")
     if value < 1:
         raise InvalidInput("wsid must be at least 1")
+    if value >= _INT64:
+        raise InvalidInput(f"wsid: there is no workspace {value}")
     return value
 
 
@@ -152,12 +155,16 @@ def parse_refs(value: Any) -> tuple[str, ...]:
     refs = []
     for i, ref in enumerate(value):
         parts = [p.strip() for p in ref.split("/")] if isinstance(ref, str) else []
-        if len(parts) != 3 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+        if len(parts) != 3 or not all(_is_upa_part(p) for p in parts):
             raise InvalidInput(
                 f"source_ws_objects index {i}, '{ref}', is not a valid Unique Permanent Address"
             )
         refs.append("/".join(parts))
     return tuple(refs)
+
+
+def _is_upa_part(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) < 19 and int(part) > 0
 
 
 def parse_cell(meta: Any) -> dict[str, str]:
@@ -177,20 +184,23 @@ def parse_cell(meta: Any) -> dict[str, str]:
     return cell
 
 
-def _storable(value: Any) -> Any:
-    """The value, if MongoDB can hold it: whole numbers within 64 bit, mappings with string keys.
-
-    Walked without recursion: the nesting of a request is limited by the JSON parser.
-    """
-    pending = [value]
+def storable(value: Any, field: str) -> Any:
+    """The value, if MongoDB can hold it: whole numbers within 64 bit, at most MAX_DEPTH levels, no
+    NUL in a key. InvalidInput names the field."""
+    pending = [([value], 0)]
     while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
-        elif isinstance(item, int) and not -_INT64 <= item < _INT64:
-            raise InvalidInput("params: MongoDB can only handle up to 8-byte ints")
+        container, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise InvalidInput(f"{field}: nested more than {MAX_DEPTH} levels deep")
+        for item in container:
+            if isinstance(item, dict):
+                if any("\0" in key for key in item):
+                    raise InvalidInput(f"{field}: a key contains the NUL character")
+                pending.append((list(item.values()), depth + 1))
+            elif isinstance(item, list):
+                pending.append((item, depth + 1))
+            elif isinstance(item, int) and not -_INT64 <= item < _INT64:
+                raise InvalidInput(f"{field}: MongoDB can only handle up to 8-byte ints")
     return value
 
 

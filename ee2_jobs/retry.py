@@ -52,6 +52,20 @@ async def retry_jobs(
         )
     if as_admin:
         require_admin(caller, Level.WRITE)
+    while True:
+        try:
+            return await _retry(engine, caller, job_ids, as_admin)
+        except _Overtaken:
+            pass  # what the other call started is among the live attempts now
+
+
+class _Overtaken(Exception):
+    """Another call has started an attempt of one of the jobs since they were looked at."""
+
+
+async def _retry(
+    engine: Engine, caller: Caller, job_ids: Sequence[Any], as_admin: bool
+) -> list[Retried]:
     jobs = await _load(engine.store, job_ids)
     roots = await _load(engine.store, [j.get("retry_parent") for j in jobs.values()])
     roots = {**jobs, **roots}
@@ -218,7 +232,15 @@ async def _launch(engine: Engine, user: str, roots: Sequence[Document]) -> list[
         job["submission"] = submission_id
     submission = submission_document(submission_id, user=user, shape=shape)
 
+    live = {
+        "retry_parent": {"$in": [job["retry_parent"] for job in new_jobs]},
+        "status": {"$in": list(LIVE)},
+    }
+
     async def write(session: AsyncClientSession) -> None:
+        # Of two transactions that both change a root one is run again: it finds the other's here.
+        if await engine.store.jobs.find_one(live, {"_id": 1}, session=session) is not None:
+            raise _Overtaken
         await engine.store.submissions.insert_one(submission, session=session)
         await link_attempts(engine.store, new_jobs, session)
 

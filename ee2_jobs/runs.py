@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import bson
 from bson import ObjectId
 from pymongo import ReturnDocument
 
@@ -31,8 +32,11 @@ from ee2_jobs.model import (
     job_oid,
     now_s,
 )
+from ee2_jobs.requests import storable
 from ee2_jobs.rights import Level, require
 
+MAX_OUTPUT_BYTES = 12_000_000
+MAX_MESSAGE_LETTERS = 100_000
 HEARTBEAT_S = 4
 LOG_FLUSH_S = 1
 
@@ -50,6 +54,7 @@ async def start_job(
         engine.store, job_oid(job_id, null_message="Please provide valid job_id")
     )
     await require(engine, caller, job, Level.WRITE, as_admin=as_admin)
+    _refuse_parent(job)
     while True:
         if job["status"] not in WAITING:
             raise WrongState(
@@ -68,6 +73,12 @@ async def start_job(
         job = await find_job(engine.store, job["_id"])
 
 
+def _refuse_parent(job: Document) -> None:
+    """A batch's parent runs nothing: it stays `created` until it is cancelled (rule C-10)."""
+    if job.get("batch_job"):
+        raise WrongState(f"Job {job['_id']} is the parent of a batch, which runs nothing")
+
+
 @dataclass(frozen=True)
 class Ending:
     """How a job ended, as the fields of its record."""
@@ -78,13 +89,37 @@ class Ending:
 
 def failed(message: str, code: int, error: Any = None) -> Ending:
     """An ending in `error`. A string as `error` becomes EE2's four-key mapping: the browser breaks
-    on a string (rule C-16)."""
+    on a string (rule C-16). What cannot be stored is left out: the job has ended all the same."""
+    if len(message) > MAX_MESSAGE_LETTERS:
+        message = f"{message[:MAX_MESSAGE_LETTERS]} … (cut)"
     fields: Document = {"errormsg": message, "error_code": code}
     if isinstance(error, str):
         error = {"name": "Error", "code": code, "message": error, "error": error}
+    problem = _not_storable(error, "error")
+    if problem is not None:
+        error = {
+            "name": "Error",
+            "code": code,
+            "message": message,
+            "error": f"The app's own account of its error was not kept: {problem}",
+        }
     if error is not None:
         fields["error"] = error
     return Ending(Status.ERROR, fields)
+
+
+def _not_storable(value: Any, field: str) -> str | None:
+    """Why MongoDB cannot hold a value in a record; None if it can."""
+    try:
+        size = len(bson.encode({"value": storable(value, field)}))
+    except InvalidInput as e:
+        return str(e)
+    if size > MAX_OUTPUT_BYTES:
+        return (
+            f"it is {size / 1e6:.1f} MB large, and a record holds at most "
+            f"{MAX_OUTPUT_BYTES / 1e6:g} MB: leave large results as artifacts"
+        )
+    return None
 
 
 def completed(output: Any) -> Ending:
@@ -105,6 +140,9 @@ def completed(output: Any) -> Ending:
     given_id = output.get("id")
     if given_id is not None and not ObjectId.is_valid(given_id):
         wrong.append(f"id '{given_id}' is not a job id")
+    problem = _not_storable(dict(output), "job_output")
+    if problem is not None:
+        wrong.append(problem)
     if wrong:
         text = f"Something was wrong with the output object: {'; '.join(wrong)}"
         return failed(
@@ -173,6 +211,7 @@ async def finish_job(
     """EE2's finish_job. WrongState with EE2's text if the job has ended."""
     job = await find_job(engine.store, job_id)
     await require(engine, caller, job, Level.WRITE, as_admin=as_admin)
+    _refuse_parent(job)
     ending = parse_ending(params)
     if job["status"] in TERMINAL or not await end(engine, {"_id": job["_id"]}, ending):
         job = await find_job(engine.store, job["_id"])
@@ -246,7 +285,7 @@ async def _answer(engine: Engine, job: Document, delegate: list[str] | None) -> 
         how: Document = {"kind": "command", "command": list(method.command), "folder": folder}
     else:
         how = {"kind": "container", "image": method.image}
-    how["output"] = method.output
+    how |= {"output": method.output, "artifacts": method.artifacts}
     wanted = job["job_input"].get("requirements") or {}
     rpc_url = engine.settings.rpc_url
     base = rpc_url.rsplit("/", 1)[0]
@@ -308,8 +347,9 @@ async def finish_run(
     else:
         ending = completed(params.get("output") or {})
     extra: Document = {}
-    if isinstance(params.get("usage"), Mapping):
-        extra["usage"] = dict(params["usage"])
+    usage = params.get("usage")
+    if isinstance(usage, Mapping) and _not_storable(dict(usage), "usage") is None:
+        extra["usage"] = dict(usage)
     query: Document = {"_id": oid, "claim.id": claim_id}
     if not await end(engine, query, ending, extra) and extra:
         # Cancelled meanwhile: what it used is worth keeping.

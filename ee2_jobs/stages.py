@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from bson import ObjectId
 from pymongo import UpdateOne
-from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ee2_jobs.cancel import terminate
-from ee2_jobs.errors import InvalidInput, NotFound
+from ee2_jobs.errors import NotFound
 from ee2_jobs.model import (
     LIVE,
     TERMINAL,
@@ -30,22 +28,29 @@ from ee2_jobs.model import (
     now_s,
 )
 from ee2_jobs.pool_records import engine_error
-from ee2_jobs.retry import attempt_document, link_attempts
+from ee2_jobs.stage_jobs import (
+    make_attempts,
+    make_children,
+    mark,
+    waits_for_children,
+    was_cleared,
+)
 from ee2_jobs.store import Store
-from ee2_jobs.submissions import insert_many
 
 _CHUNK = 500
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """One try of a stage, as its trigger sees it. `jobs` are the records still to run."""
+    """One try of a stage, as its trigger sees it. `jobs` are the records still to run, without
+    their inputs. `begun_s`: when somebody last began to submit the try's cluster (s, epoch).
+    """
 
     submission: Document
     stage: StageName
     try_number: int
     jobs: tuple[Document, ...]
-    begun: bool
+    begun_s: float | None
 
     @property
     def submission_id(self) -> str:
@@ -74,10 +79,10 @@ async def open_stage(
         raise NotFound(f"There is no submission {submission_id}")
     marks = submission["tries"].get(f"{stage}", {}).get(str(try_number), {})
     if not marks.get("made"):
-        if try_number > 1:
-            await _make_attempts(store, submission, stage, try_number)
-        elif stage == StageName.SUBMIT and "children" in submission:
-            await _make_children(store, submission, max_jobs)
+        if stage == StageName.SUBMIT and waits_for_children(submission):
+            await make_children(store, submission, try_number, max_jobs)
+        elif try_number > 1 or was_cleared(submission):
+            await make_attempts(store, submission, stage, try_number)
     jobs = await (
         store.jobs.find(
             {
@@ -86,138 +91,33 @@ async def open_stage(
                 "try": try_number,
                 "status": {"$in": list(LIVE)},
             },
-            {"job_input.params": 0, "job_output": 0},
+            {
+                "job_input.method": 1,
+                "job_input.requirements": 1,
+                "time_limit_s": 1,
+                "status": 1,
+                "scheduler_id": 1,
+                "index": 1,
+            },
         )
         .sort([("index", 1), ("_id", 1)])
         .to_list()
     )
-    return StageRun(submission, stage, try_number, tuple(jobs), bool(marks.get("begun")))
+    return StageRun(submission, stage, try_number, tuple(jobs), marks.get("begun"))
 
 
-def _mark(stage: StageName, try_number: int, name: str) -> str:
-    return f"tries.{stage.value}.{try_number}.{name}"
-
-
-async def _claim_mark(
-    store: Store, submission: Document, field: str, session: AsyncClientSession
-) -> bool:
-    """Set a mark inside a transaction; False if another trigger has set it."""
-    done = await store.submissions.update_one(
-        {"_id": submission["_id"], field: {"$ne": True}}, {"$set": {field: True}}, session=session
-    )
-    return bool(done.modified_count)
-
-
-async def _make_children(store: Store, submission: Document, max_jobs: int) -> None:
-    """The children that the split listed, in one transaction with the parent's `child_jobs`."""
-    batch_id = submission["batch_id"]
-    split = await store.jobs.find_one(
-        {
-            "batch_id": batch_id,
-            "role": StageName.SPLIT.value,
-            "status": Status.COMPLETED.value,
-        },
-        sort=[("_id", -1)],
-    )
-    if split is None:
-        raise InvalidInput("The split has not completed, so there are no children to run")
-    listed = split_children(split.get("job_output"))
-    if len(listed) > max_jobs:
-        raise InvalidInput(
-            f"The split listed {len(listed)} children; one batch may have at most {max_jobs}"
-        )
-    parent = await store.jobs.find_one({"_id": ObjectId(batch_id)}, {"status": 1})
-    if parent is None or parent["status"] == Status.TERMINATED.value:
-        raise InvalidInput("The batch was cancelled, so its children are not started")
-    template = submission["children"]
-    jobs = []
-    for index, child in enumerate(listed):
-        job_input = {**template["job_input"], "params": child["params"]}
-        jobs.append(
-            {
-                **template,
-                "_id": ObjectId(),
-                "job_input": job_input,
-                "index": index,
-                "updated": now_s(),
-            }
-        )
-
-    async def write(session: AsyncClientSession) -> None:
-        if not await _claim_mark(store, submission, _mark(StageName.SUBMIT, 1, "made"), session):
-            return
-        await insert_many(store, jobs, session)
-        await store.jobs.update_one(
-            {"_id": ObjectId(batch_id), "status": Status.CREATED.value},
-            {"$set": {"child_jobs": [str(j["_id"]) for j in jobs], "updated": now_s()}},
-            session=session,
-        )
-
-    await store.transaction(write)
-
-
-def split_children(output: Any) -> list[Document]:
-    """The children in a split's output: `result[0]["children"]`, a list of {"params": ...}."""
-    try:
-        children = output["result"][0]["children"]
-        if not isinstance(children, list) or not children:
-            raise TypeError
-        for child in children:
-            child["params"]
-    except (KeyError, IndexError, TypeError):
-        raise InvalidInput(
-            "The split's output lists no children: result[0] must be "
-            '{"children": [{"params": [...]}, ...]} with at least one child'
-        ) from None
-    return children
-
-
-async def _make_attempts(
-    store: Store, submission: Document, stage: StageName, try_number: int
-) -> None:
-    """New attempts of what earlier tries of the stage did not complete. What of them is still live
-    is ended first: Airflow tells the old try to stop only after the new one has begun."""
-    await terminate(
-        store,
-        {"submission": submission["_id"], "stage": stage.value, "try": {"$lt": try_number}},
-        TerminatedCode.BY_AUTOMATION,
-        "The stage was started again in Airflow.",
-    )
-    unfinished = await store.jobs.find(
-        {
-            "submission": submission["_id"],
-            "stage": stage.value,
-            "try": {"$lt": try_number},
-            "status": {"$ne": Status.COMPLETED.value},
-            "superseded": {"$ne": True},
-        }
-    ).to_list()
-    new_jobs = [
-        attempt_document(
-            job,
-            user=job["user"],
-            submission=submission["_id"],
-            stage=stage,
-            try_number=try_number,
-        )
-        for job in unfinished
-    ]
-
-    async def write(session: AsyncClientSession) -> None:
-        mark = _mark(stage, try_number, "made")
-        if await _claim_mark(store, submission, mark, session) and new_jobs:
-            await link_attempts(store, new_jobs, session)
-
-    await store.transaction(write)
-
-
-async def begin_submit(store: Store, run: StageRun) -> None:
+async def begin_submit(store: Store, run: StageRun) -> StageRun | None:
     """Note that the stage's cluster is about to be submitted. A trigger that finds the note (see
-    `StageRun.begun`) looks for the cluster in the pool before it submits one."""
-    await store.submissions.update_one(
-        {"_id": run.submission_id},
-        {"$set": {_mark(run.stage, run.try_number, "begun"): True}},
+    `StageRun.begun_s`) looks for the cluster in the pool before it submits one.
+
+    None if another trigger has begun since `run` was opened.
+    """
+    field = mark(run.stage, run.try_number, "begun")
+    begun_s = now_s()
+    done = await store.submissions.update_one(
+        {"_id": run.submission_id, field: run.begun_s}, {"$set": {field: begun_s}}
     )
+    return replace(run, begun_s=begun_s) if done.modified_count else None
 
 
 async def record_cluster(
@@ -390,6 +290,9 @@ async def end_stage(store: Store, run: StageRun) -> StageEnd:
             message = f"The job ended in {job['status']}: {job['errormsg']}"
     if not ok:
         await settle_later_stages(store, run.submission_id, run.stage)
+    await store.submissions.update_one(
+        {"_id": run.submission_id}, {"$set": {f"ends.{run.stage.value}": message}}
+    )
     return StageEnd(ok, message)
 
 

@@ -13,6 +13,8 @@ from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 
+from ee2_jobs.batched import BatchedReader
+
 T = TypeVar("T")
 
 
@@ -27,6 +29,7 @@ class Store:
             self.client.get_default_database("ee2")
         )
         self.jobs = self._collection("ee2_jobs")
+        self.job_states = BatchedReader(self.jobs, ("status", "user", "wsid", "authstrat"))
         self.old_logs = self._collection("ee2_logs")
         self.log_buckets = self._collection("ee2_log_buckets")
         self.submissions = self._collection("ee2_submissions")
@@ -48,8 +51,14 @@ class Store:
         """Add what the engine's queries need; harmless when repeated."""
         await self.jobs.create_indexes(
             [
+                # Counts of live jobs are answered from this index alone.
                 IndexModel(
-                    [("submission", ASCENDING), ("stage", ASCENDING), ("status", ASCENDING)]
+                    [
+                        ("submission", ASCENDING),
+                        ("stage", ASCENDING),
+                        ("status", ASCENDING),
+                        ("try", ASCENDING),
+                    ]
                 ),
                 IndexModel([("batch_id", ASCENDING), ("role", ASCENDING), ("status", ASCENDING)]),
                 IndexModel([("user", ASCENDING), ("_id", DESCENDING)]),
@@ -57,7 +66,11 @@ class Store:
                 IndexModel([("status", ASCENDING), ("_id", DESCENDING)]),
                 IndexModel([("scheduler_id", ASCENDING)]),
                 IndexModel([("retry_parent", ASCENDING)], sparse=True),
-                IndexModel([("remove", ASCENDING)], sparse=True),
+                # What was cancelled before it was in the pool keeps the flag: hence the second key.
+                IndexModel(
+                    [("remove", ASCENDING), ("scheduler_id", ASCENDING)],
+                    partialFilterExpression={"remove": True},
+                ),
             ]
         )
         await self.log_buckets.create_indexes(

@@ -5,8 +5,9 @@ could not be started stays `accepted` and is started later. Starting twice is ha
 is the submission's id.
 
 Document: {_id, user, kind, shape (DAG id), status accepted|started|ended, accepted, started (s),
-starts, error, batch_id, on_child_error, children, tries}. `children` is the template of the jobs
-that a split will list; `tries` holds, per stage and try, how far its HTCondor submission has come.
+starts, error, batch_id, on_child_error, children, tries, ends}. `children` is the template of the
+jobs that a split will list; `tries` holds, per stage and try, how far its HTCondor submission has
+come; `ends` how each stage ended, in words.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from collections.abc import Sequence
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from ee2_jobs.cancel import terminate
 from ee2_jobs.engine import Engine
-from ee2_jobs.model import LIVE, Document, OnChildError, now_s
+from ee2_jobs.model import LIVE, Document, OnChildError, TerminatedCode, now_s
 from ee2_jobs.plan import Shape
 from ee2_jobs.store import Store
 
@@ -100,6 +102,45 @@ async def to_start(store: Store, ids: Sequence[str]) -> list[Document]:
     return await store.submissions.find({"_id": {"$in": list(ids)}, "status": "accepted"}).to_list()
 
 
+async def jobs_of(
+    store: Store, submission_id: str, skip: int, limit: int
+) -> tuple[list[Document], dict[str, int]]:
+    """The records of a submission's jobs without their inputs and outputs, in the order of stages
+    and places, and how many there are per state."""
+    query = {"submission": submission_id}
+    jobs = await (
+        store.jobs.find(query, {"job_input.params": 0, "job_output": 0})
+        .sort([("_id", 1)])
+        .skip(skip)
+        .limit(limit)
+        .to_list()
+    )
+    group: list[Document] = [
+        {"$match": query},
+        {"$group": {"_id": "$status", "n": {"$sum": 1}}},
+    ]
+    counts = {row["_id"]: row["n"] async for row in await store.jobs.aggregate(group)}
+    return jobs, counts
+
+
+async def runs_to_check(
+    store: Store, older_than_s: float, limit: int = 5000
+) -> list[tuple[str, str]]:
+    """Id and DAG of submissions that were started more than `older_than_s` ago and have not ended:
+    for a look at whether their runs have."""
+    found = store.submissions.find(
+        {"status": "started", "accepted": {"$lt": now_s() - older_than_s}}, {"shape": 1}
+    ).limit(limit)
+    return [(s["_id"], s["shape"]) async for s in found]
+
+
+async def start_again(store: Store, submission_id: str) -> None:
+    """The submission's run does not exist (any more): back into the outbox."""
+    await store.submissions.update_one(
+        {"_id": submission_id, "status": "started"}, {"$set": {"status": "accepted"}}
+    )
+
+
 async def overdue(store: Store, older_than_s: float, limit: int = 500) -> list[Document]:
     """Submissions accepted more than `older_than_s` ago and not started: the outbox."""
     return await (
@@ -133,18 +174,23 @@ async def mark_start_failed(store: Store, errors: dict[str, str]) -> None:
         )
 
 
-async def mark_ended(store: Store, submission_id: str) -> None:
-    """The submission's run has ended."""
-    await store.submissions.update_one(
+async def mark_ended(
+    store: Store, submission_id: str, code: TerminatedCode, message: str
+) -> Document | None:
+    """The submission's run has ended, for whatever reason; returns the submission.
+
+    What is still live of its jobs cannot be run any more and ends as terminated with this code and
+    message. Usually that is nothing: the stages have settled everything.
+    """
+    submission = await store.submissions.find_one_and_update(
         {"_id": submission_id}, {"$set": {"status": "ended", "ended": now_s()}}
     )
+    if submission is not None:
+        await terminate(store, {"submission": submission_id}, code, message)
+    return submission
 
 
-async def has_live_jobs(store: Store, submission_id: str) -> bool:
-    """Whether any job of the submission is still to run or running."""
-    return (
-        await store.jobs.find_one(
-            {"submission": submission_id, "status": {"$in": list(LIVE)}}, {"_id": 1}
-        )
-        is not None
-    )
+async def with_live_jobs(store: Store, ids: Sequence[str]) -> set[str]:
+    """Those of the submissions that have jobs still to run or running."""
+    query = {"submission": {"$in": list(ids)}, "status": {"$in": list(LIVE)}}
+    return set(await store.jobs.distinct("submission", query))

@@ -14,6 +14,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.services.rpc_support import Bridge
+
 START_S = 60
 
 
@@ -93,3 +95,12 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     mongod.start()
     yield mongod.uri
     mongod.stop()
+
+
+@pytest.fixture(scope="session")
+def bridge(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    """A running bridge with users, workspaces and an app; nothing runs the jobs."""
+    bridge = Bridge(mongo_uri, tmp_path_factory.mktemp("artifacts"), free_port())
+    bridge.start()
+    yield bridge
+    bridge.stop()

@@ -248,8 +248,11 @@ async def test_split_process_aggregate(engine: Engine) -> None:
     )
     assert {len(run.jobs) for run in both} == {3}, "triggers that race make the children once"
     run = both[0]
-    await stages.begin_submit(store, run)
-    assert (await stages.open_stage(store, batch, StageName.SUBMIT, 1, 50)).begun
+    begun = await stages.begin_submit(store, run)
+    assert begun and begun.begun_s
+    assert await stages.begin_submit(store, both[1]) is None, "only one of two triggers may submit"
+    reopened = await stages.open_stage(store, batch, StageName.SUBMIT, 1, 50)
+    assert reopened.begun_s == begun.begun_s
     ids = [str(j["_id"]) for j in run.jobs]
     await end(engine, ids[0])
     await stages.record_cluster(store, run, {job: f"9.{n}" for n, job in enumerate(ids)})

@@ -170,9 +170,7 @@ def test_missing_packages_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert {"bowtie2", "samtools"} <= set(missing_packages(load_settings(database="sqlite")))
 
 
-def batch(
-    status: str = "created", counts: dict[str, int] | None = None, **stages: str
-) -> View:
+def batch(status: str = "created", counts: dict[str, int] | None = None, **stages: str) -> View:
     state: dict[str, Any] = {"batch_job": True, "status": status, "child_counts": counts or {}}
     return View(state, {name: {"status": s} for name, s in stages.items()})
 

@@ -1,0 +1,41 @@
+# One image for the engine's parts: API server (with the JSON-RPC bridge), scheduler, dag-processor
+# and triggerer. compose.yaml starts them, with MongoDB, PostgreSQL and an HTCondor pool beside them.
+FROM debian:trixie-slim AS engine
+
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates curl \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --create-home --home-dir /var/lib/ee2 ee2
+
+WORKDIR /opt/ee2
+COPY requirements.txt ./
+RUN python3 -m venv /opt/venv \
+    && sed -n '/^uv==/,/[^\\]$/p' requirements.txt > /tmp/uv.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /tmp/uv.txt \
+    && /opt/venv/bin/uv pip install --no-cache --python /opt/venv/bin/python \
+       --no-deps --require-hashes -r requirements.txt \
+    && rm /tmp/uv.txt
+COPY airflow.cfg client_groups.yaml ./
+COPY ee2_jobs ee2_jobs
+COPY ee2_operators ee2_operators
+COPY api_bridge api_bridge
+COPY ee2_cli ee2_cli
+COPY dags dags
+COPY plugins plugins
+COPY runner runner
+COPY apps apps
+
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/ee2 \
+    AIRFLOW_HOME=/var/lib/ee2/airflow \
+    AIRFLOW_CONFIG=/opt/ee2/airflow.cfg \
+    AIRFLOW__CORE__DAGS_FOLDER=/opt/ee2/dags \
+    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/ee2/plugins
+USER ee2
+
+# An HTCondor pool of one machine, for trying the parts together. A real pool replaces it.
+FROM engine AS pool
+USER root
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends minicondor bowtie2 samtools bowtie2-examples \
+    && rm -rf /var/lib/apt/lists/*

@@ -1,0 +1,79 @@
+"""The runner's methods: claim, report, finish. Only a job's own token may call them, for that job.
+
+The protocol is described in `docs/reference/methods.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api_bridge.service import Method, Service
+from ee2_jobs import runs
+from ee2_jobs.errors import Denied, InvalidInput
+from ee2_jobs.identity import Caller
+from ee2_jobs.requests import required
+
+Params = Mapping[str, Any]
+
+
+def _own(caller: Caller, params: Params) -> tuple[str, str]:
+    """(job id, claim id) of a call, if the token is that job's."""
+    job_id = required(params, "job_id")
+    if caller.job is None:
+        raise Denied("The methods of ee2_runner need the token of the job, not a user's")
+    if caller.job != job_id:
+        raise Denied(f"The token of job {caller.job} may not be used for job {job_id}")
+    return caller.job, _text(params, "claim")
+
+
+def _text(params: Params, field: str) -> str:
+    value = required(params, field)
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{field} must be a string that is not empty")
+    return value
+
+
+def _text_or_none(params: Params, field: str) -> str | None:
+    return None if params.get(field) is None else _text(params, field)
+
+
+async def claim(service: Service, caller: Caller, params: Params) -> Any:
+    """The runner takes the job; what it needs to run it, or the reason not to."""
+    job_id, claim_id = _own(caller, params)
+    starts = params.get("starts", 1)
+    if not isinstance(starts, int) or not 0 <= starts < 2**31:
+        raise InvalidInput(f"starts must be a whole number from 0 on, not {starts!r}")
+    return await runs.claim(
+        service.engine,
+        job_id,
+        claim_id=claim_id,
+        scheduler_id=_text_or_none(params, "scheduler_id"),
+        starts=starts,
+        host=str(params.get("host") or ""),
+    )
+
+
+async def report(service: Service, caller: Caller, params: Params) -> Any:
+    """Log lines and a sign of life; whether to stop."""
+    job_id, claim_id = _own(caller, params)
+    return await runs.report(
+        service.engine,
+        job_id,
+        claim_id=claim_id,
+        key=_text_or_none(params, "key"),
+        lines=params.get("lines"),
+    )
+
+
+async def finish(service: Service, caller: Caller, params: Params) -> None:
+    """How the job ended."""
+    job_id, claim_id = _own(caller, params)
+    await runs.finish_run(service.engine, job_id, params, claim_id=claim_id)
+
+
+RUNNER_METHODS: dict[str, Method] = {
+    "ee2_runner.claim": Method(claim, (dict,), job_token="always"),
+    "ee2_runner.report": Method(report, (dict,), job_token="always"),
+    "ee2_runner.finish": Method(finish, (dict,), job_token="always"),
+}

@@ -1,0 +1,67 @@
+"""Split - 20 jobs - aggregate, through EE2 and with HTCondor's DAGMan, in turn."""
+
+from __future__ import annotations
+
+import time
+
+from bench.engine import Engine
+from bench.figures import Figure, ratios, summary
+from bench.pool import DagTimes, dagman
+from ee2_cli.settings import StackError
+
+CHILDREN = 20
+PAUSE_S = 8
+
+
+def measure(engine: Engine) -> list[Figure]:
+    """The figures of this family."""
+    ours: list[float] = []
+    peers: dict[str, list[DagTimes]] = {"default": [], "tuned": []}
+    for _ in range(engine.runs(5, 1)):
+        time.sleep(PAUSE_S)
+        ours.append(_ours_s(engine))
+        engine.settle()
+        for name, times in peers.items():
+            time.sleep(PAUSE_S)
+            times.append(dagman(engine, CHILDREN, tuned=name == "tuned"))
+            engine.settle()
+    title = f"split - {CHILDREN} jobs - aggregate"
+    figures = [Figure(title, "s", [[x] for x in ours], note="call to the aggregate completed")]
+    for (name, times), target in zip(peers.items(), (0.3, 1.0), strict=True):
+        # The stricter comparison: DAGMan takes some more time until it says that it has ended.
+        last = [t.last_job_s for t in times]
+        peer = summary(f"DAGMan, {name}: last job ended", "s", [[x] for x in last])
+        whole = summary(f"DAGMan, {name}: DAGMan ended", "s", [[t.dagman_s] for t in times])
+        figures.append(
+            Figure(
+                f"{title}: ratio to DAGMan, {name}",
+                "x",
+                ratios(ours, last),
+                target,
+                peer=peer,
+                note=f"until DAGMan itself ended: {whole['p50']:g} s",
+            )
+        )
+    return figures
+
+
+def _ours_s(engine: Engine) -> float:
+    began_s = time.time()
+    batch_id = engine.rpc.call(
+        "run_split_aggregate",
+        {
+            "method": "ee2_test.true",
+            "split": {"method": "ee2_test.split", "params": [{"children": CHILDREN}]},
+            "aggregate": {"method": "ee2_test.sum", "params": []},
+        },
+    )
+    query = {"batch_id": batch_id, "role": "aggregate"}
+    record = engine.db.ee2_jobs.find_one(query, {"_id": 1})
+    assert record is not None
+    aggregate = engine.wait_job(str(record["_id"]))
+    done = engine.db.ee2_jobs.count_documents(
+        {"batch_id": batch_id, "role": "submit", "status": "completed"}
+    )
+    if aggregate["status"] != "completed" or done != CHILDREN:
+        raise StackError(f"Batch {batch_id}: {done} jobs completed, the end: {aggregate}")
+    return float(aggregate["finished"] - began_s)

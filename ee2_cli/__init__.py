@@ -1,0 +1,1 @@
+"""The command line of EE2 on Airflow and the embedded stack it runs."""

@@ -1,0 +1,39 @@
+"""`./ee2 demo`: Debian's example reads, cut into pieces, aligned on HTCondor and merged again."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from ee2_cli.rpc import Rpc
+from ee2_cli.settings import StackError, StackSettings
+from ee2_cli.show import follow
+from ee2_cli.stack import token_file
+
+METHOD = "kb_Bowtie2.align_reads"
+EXAMPLES = "/usr/share/doc/bowtie2/examples"
+PARAMS = {
+    "reads_1": f"{EXAMPLES}/reads/reads_1.fq.gz",
+    "reads_2": f"{EXAMPLES}/reads/reads_2.fq.gz",
+    "reference": f"{EXAMPLES}/reference/lambda_virus.fa.gz",
+    "chunks": 8,
+}
+
+
+def run(settings: StackSettings, console: Console) -> None:
+    """Run the main job, show how it goes, fetch its report and print where it is."""
+    with Rpc(settings.rpc_url, token_file(settings).read_text()) as engine:
+        console.print(
+            f"\nAligning 10,000 pairs of reads of the lambda phage, cut into {PARAMS['chunks']} "
+            f"pieces ({METHOD})"
+        )
+        batch_id = engine.call("run_split_aggregate", {"method": METHOD, "params": [PARAMS]})
+        view = follow(engine, batch_id, console)
+        if view.end != "completed":
+            raise StackError(
+                f"The run ended in {view.end}. Look at ./ee2 jobs {batch_id} and at its page in "
+                f"Airflow, {settings.airflow_url}"
+            )
+        result = view.stages["aggregate"]["job_output"]["result"][0]
+        target = settings.var_dir / "reports" / f"{batch_id}.html"
+        report = engine.download(result["report"], target)
+    console.print(f"\nreport     {report.as_uri()}", soft_wrap=True)

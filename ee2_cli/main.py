@@ -1,0 +1,160 @@
+"""The commands of `./ee2`. What a command needs is imported when it runs: help must be quick."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ee2_cli import job_commands, user_commands
+
+if TYPE_CHECKING:
+    from ee2_cli.settings import StackSettings
+
+REPO = Path(__file__).resolve().parent.parent
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(
+    name="ee2",
+    help="EE2 on Airflow: run apps on HTCondor through Airflow, all of it on this machine.\n\n"
+    "Start with: ./ee2 demo",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.add_typer(user_commands.users, name="user")
+app.add_typer(user_commands.tokens, name="token")
+job_commands.register(app)
+
+_errors = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Run the command line; errors that a person can put right are printed without a traceback."""
+    try:
+        app(prog_name="ee2")
+    except Exception as e:
+        if not _is_plain(e):
+            raise
+        _errors.print(f"[red]ee2:[/red] {escape(str(e))}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _is_plain(error: Exception) -> bool:
+    from ee2_cli.htcondor import PoolError
+    from ee2_cli.settings import StackError
+    from ee2_jobs.errors import EngineError
+
+    return isinstance(error, StackError | PoolError | EngineError)
+
+
+def _say(text: str) -> None:
+    _errors.print(f"[dim]·[/dim] {escape(text)}", soft_wrap=True)
+
+
+def _settings() -> StackSettings:
+    from ee2_cli.settings import load_settings
+
+    return load_settings()
+
+
+@app.command()
+def demo() -> None:
+    """Start everything, align real reads in 8 pieces on HTCondor, and show the report."""
+    from ee2_cli import demo, stack
+
+    settings = _settings()
+    state = stack.up(settings, _say)
+    demo.run(settings, Console(highlight=False))
+    _show_addresses(state.as_json())
+
+
+@app.command()
+def up() -> None:
+    """Set up what is missing and start everything."""
+    from ee2_cli import stack
+
+    _show_addresses(stack.up(_settings(), _say).as_json())
+
+
+@app.command()
+def down() -> None:
+    """Stop everything; no process is left."""
+    from ee2_cli import stack
+
+    stack.down(_settings(), _say)
+
+
+@app.command()
+def restart(
+    service: Annotated[
+        str | None, typer.Argument(help="One service; all of them if left out")
+    ] = None,
+) -> None:
+    """Stop and start one service, or everything."""
+    from ee2_cli import stack
+
+    stack.restart(_settings(), service, _say)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs")] = False,
+) -> None:
+    """Show the services and the addresses. The exit code is 3 if something does not run."""
+    from rich.table import Table
+
+    from ee2_cli import stack
+
+    state = stack.status(_settings())
+    if as_json:
+        print(json.dumps(state.as_json(), indent=2))
+    else:
+        table = Table("service", "state", "process", "address", box=None)
+        for s in state.services:
+            color = "green" if s.state == "running" else "red"
+            pid = str(s.pid or "")
+            table.add_row(s.name, f"[{color}]{s.state}[/{color}]", pid, s.address or "")
+        Console().print(table)
+        if state.is_up:
+            _show_addresses(state.as_json())
+    if not state.is_up:
+        raise typer.Exit(3)
+
+
+@app.command(context_settings=PASS_ON)
+def test(context: typer.Context) -> None:
+    """Run the tests against real services; arguments go to pytest (-h: pytest's own -- --help)."""
+    from ee2_cli import install
+
+    settings = _settings()
+    install.programs(settings, _say)
+    install.pool(settings, _say)
+    done = subprocess.run([sys.executable, "-m", "pytest", *context.args], cwd=REPO)
+    raise typer.Exit(done.returncode)
+
+
+@app.command(context_settings=PASS_ON)
+def bench(context: typer.Context) -> None:
+    """Measure the running stack; the figures go to bench/results."""
+    from ee2_cli import stack
+
+    stack.up(_settings(), _say)
+    done = subprocess.run([sys.executable, "-m", "bench", *context.args], cwd=REPO)
+    raise typer.Exit(done.returncode)
+
+
+def _show_addresses(state: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    console.print(f"Airflow    {state['airflow_url']}", soft_wrap=True)
+    console.print(
+        f"log-in     {state['airflow_user']} / {escape(str(state['airflow_password']))}",
+        soft_wrap=True,
+    )
+    console.print(f"JSON-RPC   {state['rpc_url']}", soft_wrap=True)

@@ -1,0 +1,82 @@
+"""`./ee2 user …` and `./ee2 token …`: the local users, in the engine and in Airflow."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from ee2_jobs.store import Store
+
+T = TypeVar("T")
+
+users = typer.Typer(no_args_is_help=True, help="The users of this stack.")
+tokens = typer.Typer(no_args_is_help=True, help="Tokens with which programs call the engine.")
+
+
+@users.callback()
+@tokens.callback()
+def _group() -> None:
+    pass
+
+
+@users.command("add")
+def add_user(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, underscores")],
+    display_name: Annotated[str, typer.Option(help="The name as people write it")] = "",
+    role: Annotated[
+        list[str] | None, typer.Option(help="admin or admin_read: rights over others' jobs")
+    ] = None,
+) -> None:
+    """Add a user to the engine and to Airflow (where it gets the role EE2User and a password)."""
+    from ee2_cli import airflow
+    from ee2_cli.keys import load_keys
+    from ee2_cli.settings import load_settings
+    from ee2_jobs import identity
+
+    settings = load_settings()
+    with_store(lambda store: identity.add_user(store, name, display_name, tuple(role or ())))
+    password = secrets.token_urlsafe(12)
+    if airflow.add_user(settings, load_keys(settings.var_dir), name, password):
+        print(f"{name} can log in at {settings.airflow_url} with the password {password}")
+    else:
+        print(f"{name} was in Airflow already; name and roles are set")
+
+
+@tokens.command("create")
+def create_token(
+    user: Annotated[str, typer.Argument(help="Whose token it is")],
+    name: Annotated[str, typer.Option(help="What it is for")] = "",
+    days: Annotated[float | None, typer.Option(min=0.01, help="Valid for so many days")] = None,
+) -> None:
+    """Make a token. It is shown once: only its hash is kept."""
+    from ee2_jobs import identity
+
+    print(with_store(lambda store: identity.create_token(store, user, name, days)))
+
+
+def with_store(use: Callable[[Store], Awaitable[T]]) -> T:
+    """Call `use` with the stack's database; StackError if it is not running."""
+    from pymongo.errors import ServerSelectionTimeoutError
+
+    from ee2_cli import mongo
+    from ee2_cli.keys import load_keys
+    from ee2_cli.settings import StackError, load_settings
+    from ee2_jobs.store import Store
+
+    settings = load_settings()
+
+    async def call() -> T:
+        store = Store(mongo.uri(settings, load_keys(settings.var_dir).mongo_password))
+        try:
+            return await use(store)
+        except ServerSelectionTimeoutError:
+            raise StackError("The stack is not running: start it with ./ee2 up") from None
+        finally:
+            await store.close()
+
+    return asyncio.run(call())

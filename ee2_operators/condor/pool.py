@@ -1,0 +1,306 @@
+"""The pool, for asyncio code: calls to HTCondor that cannot block the loop and always end.
+
+Each call goes to one of three helper processes, so that a long submit does not hold up the
+watcher's questions, and a schedd that hangs does not hold up the reading of logs. A helper that
+overruns the time of a call is killed; the next call gets a new one (0.1 s).
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ee2_operators.condor.events import PoolEvent, from_log
+from ee2_operators.condor.outcome import ENGINE_REASON
+from ee2_operators.condor.submit import StageKey, StageSubmission, describe
+
+HELPER = Path(__file__).with_name("helper.py")
+CALL_S = 20.0
+SUBMIT_S_PER_JOB = 0.01  # ten times what was measured, for a busy machine
+REPLY_BYTES = 1 << 28
+EVENTS_PER_CALL = 5000
+
+# What an ad has to have for `events.from_ad`, and the ids of ours.
+_AD = (
+    "ClusterId ProcId JobStatus EE2_SUBMISSION EE2_STAGE EE2_TRY EE2_JOB_ID EnteredCurrentStatus"
+    " HoldReason HoldReasonCode HoldReasonSubCode RemoveReason ExitCode ExitBySignal ExitSignal"
+    " NumJobStarts JobPrio RemoteHost LastRemoteHost"
+).split()
+
+
+class PoolError(Exception):
+    """HTCondor did not do what was asked; the message is for people."""
+
+
+class PoolUnavailable(PoolError):
+    """The pool did not answer, or not in time. What was asked may or may not have been done."""
+
+
+class PoolRefused(PoolError):
+    """The pool answered, and said no."""
+
+
+class SubmitRefused(PoolRefused):
+    """HTCondor did not take the stage; nothing of it is in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolAddress:
+    """Where a pool is and what opens it: the connection `ee2_condor` as a value.
+
+    host, port: the collector's. schedd: its name, None for the only one.
+    trust_domain, filesystem_domain: as in the pool's own configuration; the second one decides
+    whether files are shared with the nodes, and is the first one where it is None.
+    """
+
+    host: str
+    port: int
+    token_directory: str
+    schedd: str | None = None
+    trust_domain: str = "ee2.local"
+    filesystem_domain: str | None = None
+
+    def environment(self) -> dict[str, str]:
+        """HTCondor's configuration of a client, as environment variables."""
+        settings = {
+            "COLLECTOR_HOST": f"{self.host}:{self.port}",
+            "SEC_TOKEN_DIRECTORY": self.token_directory,
+            "SEC_CLIENT_AUTHENTICATION": "REQUIRED",
+            "SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS",
+            "UID_DOMAIN": self.trust_domain,
+            "TRUST_DOMAIN": self.trust_domain,
+            "FILESYSTEM_DOMAIN": self.filesystem_domain or self.trust_domain,
+        }
+        environment = {f"_CONDOR_{name}": value for name, value in settings.items()}
+        environment["CONDOR_CONFIG"] = "ONLY_ENV"
+        if self.schedd:
+            environment["EE2_SCHEDD"] = self.schedd
+        return environment
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A stage in the pool: its jobs are `cluster_id.first_proc` and the following, in order."""
+
+    cluster_id: int
+    first_proc: int
+    count: int
+
+    def scheduler_ids(self) -> list[str]:
+        """The pool's ids of the stage's jobs, in the order they were submitted in."""
+        procs = range(self.first_proc, self.first_proc + self.count)
+        return [f"{self.cluster_id}.{proc}" for proc in procs]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the pool has and how much of it is in use now."""
+
+    machines: int
+    cpus: int
+    cpus_busy: int
+    memory_mb: int
+    memory_busy_mb: int
+
+
+class _Helper:
+    """One helper process, one call at a time; whoever comes meanwhile waits in line."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+        self._line = asyncio.Lock()
+        self._ids = itertools.count(1)
+
+    async def call(self, name: str, arguments: Mapping[str, Any], timeout_s: float) -> Any:
+        async with self._line:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    reply = await self._exchange(name, arguments)
+            except TimeoutError:
+                await self.kill()
+                raise PoolUnavailable(
+                    f"HTCondor did not answer within {timeout_s:.0f} s ({name})."
+                    " Is the pool's schedd running?"
+                ) from None
+            except BaseException:
+                await self.kill()  # its reply must not be taken for the next call's
+                raise
+            if error := reply.get("error"):
+                if error["kind"] == "unavailable":
+                    # It may still have a session with daemons that have been restarted since.
+                    await self.kill()
+                    raise PoolUnavailable(f"HTCondor cannot be reached: {error['message']}")
+                raise PoolRefused(f"HTCondor refused ({name}): {error['message']}")
+            return reply["ok"]
+
+    async def _exchange(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # the modules beside the helper must not shadow others
+                str(HELPER),
+                str(os.getpid()),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=REPLY_BYTES,
+                env={**os.environ, **self._environment},
+            )
+        process = self._process
+        assert process.stdin and process.stdout
+        request = {"id": next(self._ids), "call": name, "args": arguments}
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            await process.stdin.drain()
+            line = await process.stdout.readline()
+        except ConnectionError:
+            line = b""
+        if not line:
+            await self.kill()
+            raise PoolUnavailable(f"The process that speaks to HTCondor died ({name}).")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    async def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+class Pool:
+    """An HTCondor pool. Belongs to the event loop that it is first used in; `close` it.
+
+    Every method raises PoolUnavailable when HTCondor does not answer in time and PoolRefused when
+    it says no. Helpers die with the thread that started them, so use it from the main thread.
+    """
+
+    def __init__(self, address: PoolAddress, call_timeout_s: float = CALL_S) -> None:
+        self.address = address
+        self.call_timeout_s = call_timeout_s
+        environment = address.environment()
+        self._submits = _Helper(environment)
+        self._asks = _Helper(environment)
+        self._logs = _Helper(environment)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the helper processes; a call that waits for one raises PoolUnavailable."""
+        for helper in (self._submits, self._asks, self._logs):
+            await helper.kill()
+
+    async def submit(self, submission: StageSubmission) -> Cluster:
+        """Put a stage into the queue, all of its jobs or none.
+
+        SubmitRefused: nothing is in the queue. PoolUnavailable: it may be there; look with `find`.
+        """
+        description, items = describe(submission)
+        timeout_s = self.call_timeout_s + SUBMIT_S_PER_JOB * len(items)
+        arguments = {"description": description, "items": items}
+        try:
+            reply = await self._submits.call("submit", arguments, timeout_s)
+        except PoolRefused as problem:
+            raise SubmitRefused(str(problem)) from None
+        return Cluster(**reply)
+
+    async def find(self, key: StageKey, since_s: float) -> Cluster | None:
+        """The stage's cluster, if it was submitted at or after `since_s` (seconds since the epoch).
+
+        Looks into the queue, then into the history of the jobs that have left it since then.
+        """
+        names = ["ClusterId", "TotalSubmitProcs"]
+        arguments: dict[str, Any] = {"constraint": key.constraint(), "projection": names}
+        ads = await self._ask("query", {**arguments, "limit": 1})
+        if not ads:
+            ads = await self._ask("history", {**arguments, "since_s": int(since_s), "match": 1})
+        if not ads:
+            return None
+        return Cluster(ads[0]["ClusterId"], 0, ads[0]["TotalSubmitProcs"])
+
+    async def remove(self, what: StageKey | Sequence[str], reason: str) -> int:
+        """Remove a stage's jobs, or the jobs with these pool ids; the number of those removed.
+
+        Jobs that are not in the queue (any more) are no error.
+        """
+        if not isinstance(what, StageKey) and not what:
+            return 0
+        jobs = what.constraint() if isinstance(what, StageKey) else list(what)
+        arguments = {"action": "Remove", "jobs": jobs, "reason": ENGINE_REASON + reason}
+        removed: int = await self._ask("act", arguments)
+        return removed
+
+    async def live(self, keys: Iterable[StageKey] | None = None) -> list[dict[str, Any]]:
+        """Ads of the jobs in the queue, of these stages or of all of ours; see events.from_ad."""
+        constraint = _any_of(keys)
+        ads: list[dict[str, Any]] = await self._ask(
+            "query", {"constraint": constraint, "projection": _AD}
+        )
+        return ads
+
+    async def ended(self, keys: Iterable[StageKey] | None, since_s: float) -> list[dict[str, Any]]:
+        """Ads of the jobs that left the queue at or after `since_s`, of these stages or of all."""
+        arguments = {"constraint": _any_of(keys), "projection": _AD, "since_s": int(since_s)}
+        ads: list[dict[str, Any]] = await self._ask("history", arguments)
+        return ads
+
+    async def events(
+        self, logs: Mapping[str, int | None]
+    ) -> tuple[list[PoolEvent], dict[str, int | None]]:
+        """New events of user logs, and where to go on: pass the second value to the next call.
+
+        logs: path -> the place that the last call gave, None for a log that was not read yet. A log
+        that does not exist yet has no events. At most EVENTS_PER_CALL of each log are given.
+        """
+        arguments = {"logs": dict(logs), "limit": EVENTS_PER_CALL}
+        reply = await self._logs.call("events", arguments, self.call_timeout_s)
+        found = [event for raw in reply["events"] if (event := from_log(raw))]
+        return found, reply["offsets"]
+
+    async def resources(self) -> Resources:
+        """Cores and memory of the pool, and how much of both is in use."""
+        names = (
+            "Machine SlotType State PartitionableSlot Cpus Memory TotalSlotCpus TotalSlotMemory"
+        ).split()
+        ads = await self._ask("machines", {"projection": names})
+        cpus = cpus_busy = memory_mb = memory_busy_mb = 0
+        for ad in ads:
+            if ad.get("PartitionableSlot"):  # what its dynamic slots have is missing from it
+                cpus += ad["TotalSlotCpus"]
+                cpus_busy += ad["TotalSlotCpus"] - ad["Cpus"]
+                memory_mb += ad["TotalSlotMemory"]
+                memory_busy_mb += ad["TotalSlotMemory"] - ad["Memory"]
+            elif ad.get("SlotType") != "Dynamic":
+                busy = ad.get("State") == "Claimed"
+                cpus += ad["Cpus"]
+                cpus_busy += ad["Cpus"] * busy
+                memory_mb += ad["Memory"]
+                memory_busy_mb += ad["Memory"] * busy
+        machines = len({ad["Machine"] for ad in ads})
+        return Resources(machines, cpus, cpus_busy, memory_mb, memory_busy_mb)
+
+    async def _ask(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        return await self._asks.call(name, arguments, self.call_timeout_s)
+
+
+def _any_of(keys: Iterable[StageKey] | None) -> str:
+    if keys is None:
+        return "EE2_SUBMISSION =!= undefined"
+    return " || ".join(key.constraint() for key in keys) or "False"

@@ -1,0 +1,221 @@
+"""A stage of a submission as one HTCondor cluster: pure functions from values to a description.
+
+No text of a user gets into a description. HTCondor's submit language expands `$`, ends values at
+newlines and quotes by its own rules, so everything here is an id, a number, a path or an address
+from the settings, each checked for the characters it may have.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+EXIT_UNREACHABLE = 75  # the runner could not reach the server to claim its job
+MAX_STARTS = 12  # the runner tries for 5 minutes each time: a server outage of an hour is survived
+GRACE_S = 10  # between SIGTERM and SIGKILL, for the runner to end the app and tell the server
+TIME_LIMIT_MARGIN_S = 60  # the runner keeps the limit itself; the pool steps in when it does not
+NO_TIME_LIMIT_S = 30 * 86400  # of a job without a limit, so that no slot is lost for ever
+# Subcodes of our own hold rule; HTCondor's own hold codes for the same things have these numbers.
+MEMORY_SUBCODE, TIME_LIMIT_SUBCODE = 34, 47
+FORGOTTEN_HOLD_S = 86400  # a held job that nobody removed in this time goes by itself
+
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_ID = re.compile(r"[0-9a-f]{24}")
+_PATH = re.compile(r"/[A-Za-z0-9_./+@%=:-]*")
+_URL = re.compile(r"https?://[A-Za-z0-9_./:\[\]@%~+=&?-]+")
+_EXPRESSION = re.compile(r"""[A-Za-z0-9_ ."=!<>&|()?:+*/,\[\]{}@-]+""")
+
+
+class BadSubmission(ValueError):
+    """A value that must not get into a submit description; the message names it."""
+
+
+def _checked(name: str, value: str, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise BadSubmission(f"{name} cannot be given to HTCondor: {value!r}")
+    return value
+
+
+def _positive(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BadSubmission(f"{name} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """One try of one stage. Its cluster carries these three and is found again by them."""
+
+    submission_id: str
+    stage: str
+    try_number: int
+
+    def __post_init__(self) -> None:
+        _checked("submission_id", self.submission_id, _ID)
+        _checked("stage", self.stage, _WORD)
+        if isinstance(self.try_number, bool) or not isinstance(self.try_number, int):
+            raise BadSubmission(f"try_number must be a whole number, not {self.try_number!r}")
+
+    def __str__(self) -> str:
+        return f"{self.submission_id}.{self.stage}.{self.try_number}"
+
+    def constraint(self) -> str:
+        """ClassAd expression that is true for this stage's jobs."""
+        return (
+            f'(EE2_SUBMISSION == "{self.submission_id}" && EE2_STAGE == "{self.stage}"'
+            f" && EE2_TRY == {self.try_number})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StageJob:
+    """One job of a stage.
+
+    requirements: ClassAd expression about the machine (a client group's route), None for any.
+    priority: among the same user's jobs, higher first.
+    time_limit_s: of one run of the app, None for no limit of its own.
+    """
+
+    job_id: str
+    cpus: int = 1
+    memory_mb: int = 100
+    disk_gb: int = 1
+    requirements: str | None = None
+    priority: int = 0
+    time_limit_s: int | None = None
+
+    def __post_init__(self) -> None:
+        _checked("job_id", self.job_id, _ID)
+        _positive("cpus", self.cpus)
+        _positive("memory_mb", self.memory_mb)
+        _positive("disk_gb", self.disk_gb)
+        if self.requirements is not None:
+            _checked("requirements", self.requirements, _EXPRESSION)
+        if self.time_limit_s is not None:
+            _positive("time_limit_s", self.time_limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class StageSubmission:
+    """All that is needed to put a stage on the pool.
+
+    runner: path of the runner, on this machine and, with a shared file system, on the nodes.
+    rpc_url: where the runner asks for its job.
+    stage_dir: folder that the pool's account can enter and write to.
+    accounting_user: the name that HTCondor's fair share counts the jobs under, None for the
+        engine's own.
+    """
+
+    key: StageKey
+    jobs: tuple[StageJob, ...]
+    runner: str
+    rpc_url: str
+    stage_dir: str
+    accounting_user: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.jobs:
+            raise BadSubmission(f"stage {self.key} has no jobs to submit")
+        for name in ("runner", "stage_dir"):
+            _checked(name, getattr(self, name), _PATH)
+        _checked("rpc_url", self.rpc_url, _URL)
+        if self.accounting_user is not None:
+            _checked("accounting_user", self.accounting_user, _WORD)
+
+
+def log_path(stage_dir: str, key: StageKey) -> str:
+    """The cluster's user log: every event of its jobs."""
+    return str(PurePosixPath(stage_dir) / f"{key}.log")
+
+
+def files_dir(stage_dir: str, key: StageKey) -> str:
+    """Folder of the stage's small files; whoever submits makes it and puts the tickets there."""
+    return str(PurePosixPath(stage_dir) / str(key))
+
+
+def ticket_path(stage_dir: str, key: StageKey, job_id: str) -> str:
+    """File with the job's token, which the runner gets on its standard input."""
+    return f"{files_dir(stage_dir, key)}/{job_id}.ticket"
+
+
+def stderr_path(stage_dir: str, key: StageKey, job_id: str) -> str:
+    """File with what the runner itself said on its standard error; the app's output is a log."""
+    return f"{files_dir(stage_dir, key)}/{job_id}.err"
+
+
+def describe(sub: StageSubmission) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The submit description of a stage and one item for each of its jobs, in their order.
+
+    Proc n of the cluster is job n. Pure: nothing is read or written.
+    """
+    files = files_dir(sub.stage_dir, sub.key)
+    unreachable = f"ExitCode =?= {EXIT_UNREACHABLE} && NumJobStarts < {MAX_STARTS}"
+    # Undefined until the job runs and until its memory was first sampled, hence =?=.
+    too_long = "(time() - JobCurrentStartExecutingDate > EE2_TIME_LIMIT_S) =?= True"
+    # Sampled, and the runner itself counts: only a clear excess is stopped.
+    too_large = "(MemoryUsage > RequestMemory * 5 / 4 + 64) =?= True"
+    description = {
+        "universe": "vanilla",
+        "executable": sub.runner,
+        "arguments": f"$(ee2_job_id) {sub.rpc_url}",
+        "input": f"{files}/$(ee2_job_id).ticket",
+        "output": "/dev/null",
+        "error": f"{files}/$(ee2_job_id).err",
+        "log": log_path(sub.stage_dir, sub.key),
+        "initialdir": files,
+        "getenv": "False",
+        # On a shared file system nothing is copied. Elsewhere the runner and the ticket are taken
+        # to the node, and nothing comes back: the runner sends what counts.
+        "should_transfer_files": "IF_NEEDED",
+        "when_to_transfer_output": "ON_EXIT",
+        "transfer_output_files": '""',
+        "request_cpus": "$(ee2_cpus)",
+        "request_memory": "$(ee2_memory_mb)MB",
+        "request_disk": "$(ee2_disk_gb)GB",
+        "requirements": "$(ee2_requirements)",
+        "priority": "$(ee2_priority)",
+        "batch_name": sub.key.submission_id,
+        "My.EE2_SUBMISSION": f'"{sub.key.submission_id}"',
+        "My.EE2_STAGE": f'"{sub.key.stage}"',
+        "My.EE2_TRY": str(sub.key.try_number),
+        "My.EE2_JOB_ID": '"$(ee2_job_id)"',
+        # Every end leaves the queue at once, except "could not reach the server": that runs again.
+        "on_exit_remove": f"({unreachable}) =!= True",
+        "leave_in_queue": "False",
+        # HTCondor's allowed_execute_duration did not stop a job without file transfer (23.9).
+        "My.EE2_TIME_LIMIT_S": "$(ee2_time_limit_s)",
+        "periodic_hold": f"JobStatus == 2 && ({too_long} || {too_large})",
+        "periodic_hold_reason": (
+            f'ifThenElse({too_long}, "The job ran longer than its time limit.",'
+            ' "The job used more memory than it asked for.")'
+        ),
+        "periodic_hold_subcode": (
+            f"ifThenElse({too_long}, {TIME_LIMIT_SUBCODE}, {MEMORY_SUBCODE})"
+        ),
+        # Held jobs are removed as soon as the watcher has seen them; this is for when nobody
+        # watches. Jobs that somebody put on hold (1) or submitted so (15) are left alone.
+        "periodic_remove": (
+            "JobStatus == 5 && HoldReasonCode =!= 1 && HoldReasonCode =!= 15"
+            f" && time() - EnteredCurrentStatus > {FORGOTTEN_HOLD_S}"
+        ),
+        "kill_sig": "SIGTERM",
+        "job_max_vacate_time": str(GRACE_S),
+        # The slot of a short stage serves the next stage at once, without a negotiation.
+        "keep_claim_idle": "5",
+    }
+    if sub.accounting_user is not None:
+        description["accounting_group_user"] = sub.accounting_user
+    return description, [_item(job) for job in sub.jobs]
+
+
+def _item(job: StageJob) -> dict[str, str]:
+    limit_s = job.time_limit_s
+    pool_limit_s = NO_TIME_LIMIT_S if limit_s is None else limit_s + TIME_LIMIT_MARGIN_S
+    return {
+        "ee2_job_id": job.job_id,
+        "ee2_cpus": str(job.cpus),
+        "ee2_memory_mb": str(job.memory_mb),
+        "ee2_disk_gb": str(job.disk_gb),
+        "ee2_requirements": job.requirements or "True",
+        "ee2_priority": str(job.priority),
+        "ee2_time_limit_s": str(pool_limit_s),
+    }

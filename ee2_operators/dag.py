@@ -1,0 +1,77 @@
+"""From a shape to its Airflow DAG: a pure function, and its publication.
+
+The API server publishes a new shape's DAG at once, and the dag-processor builds the same DAG from
+dags/submissions.py. Both call `build_dag`; whatever differed between two calls would make a new
+version of the DAG each time.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from airflow.sdk import DAG
+
+from ee2_jobs.model import StageName
+from ee2_jobs.plan import MIXED, Shape
+from ee2_operators import airflow_internals
+from ee2_operators.operators import STAGE_OPERATORS
+
+START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+# A run is one user's request; how many run at once is HTCondor's business.
+NO_LIMIT = 1_000_000
+
+_KINDS = {
+    "job": "single jobs",
+    "batch": "batches of jobs",
+    "split_aggregate": "split–process–aggregate runs",
+}
+_STAGES = {
+    StageName.SPLIT: "**split** runs `{}`, which lists the jobs.",
+    StageName.SUBMIT: "**submit** runs the jobs (`{}`) as one HTCondor cluster.",
+    StageName.AGGREGATE: "**aggregate** runs `{}` on the results of the jobs.",
+}
+
+
+def build_dag(shape: Shape) -> DAG:
+    """The DAG of a shape: its stages in a row. A run's id is the id of the submission it runs."""
+    main = next(s.method for s in shape.stages if s.name == StageName.SUBMIT)
+    dag = DAG(
+        shape.dag_id,
+        description=f"EE2: {_KINDS[shape.kind]} of {_name(main)}",
+        doc_md=_documentation(shape, main),
+        tags=sorted({"ee2", main.partition(".")[0], shape.kind}),
+        schedule=None,
+        start_date=START,
+        catchup=False,
+        is_paused_upon_creation=False,
+        max_active_runs=NO_LIMIT,
+        max_active_tasks=NO_LIMIT,
+        # Running a stage again is a user's decision: its jobs may have cost days.
+        default_args={"owner": "ee2", "retries": 0},
+    )
+    tasks = [
+        STAGE_OPERATORS[stage.name](task_id=stage.name.value, dag=dag)
+        for stage in shape.stages
+    ]
+    for before, after in zip(tasks, tasks[1:], strict=False):
+        before >> after
+    return dag
+
+
+def _name(method: str) -> str:
+    return "several apps" if method == MIXED else method
+
+
+def _documentation(shape: Shape, main: str) -> str:
+    lines = "\n".join(f"* {_STAGES[s.name].format(_name(s.method))}" for s in shape.stages)
+    return (
+        f"Each run is one request to the Execution Engine ({_KINDS[shape.kind]} of "
+        f"`{_name(main)}`); the run's id is the request's.\n\n{lines}\n\n"
+        "The button **EE2 jobs** on a task leads to the jobs. **Mark failed** cancels the jobs of "
+        "the task. **Clear** runs again what did not complete.\n"
+    )
+
+
+def publish(shape: Shape) -> None:
+    """Make the shape's DAG known to Airflow at once, from a process that may use its database."""
+    airflow_internals.publish(build_dag(shape))

@@ -1,0 +1,51 @@
+"""What the triggers of one process share: the engine's database, the pool, the watcher."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from ee2_jobs.settings import ClientGroups, Settings
+from ee2_jobs.store import Store
+from ee2_operators import airflow_internals
+from ee2_operators.condor.pool import Pool, PoolAddress
+from ee2_operators.watcher import Watcher
+
+
+@dataclass(frozen=True)
+class Parts:
+    """See the module."""
+
+    settings: Settings
+    groups: ClientGroups
+    store: Store
+    pool: Pool
+    watcher: Watcher
+
+
+_parts: WeakKeyDictionary[asyncio.AbstractEventLoop, Parts] = WeakKeyDictionary()
+
+
+def current_parts() -> Parts:
+    """The parts of the running event loop, made when first asked for.
+
+    To be called from a trigger's own task (it reads Airflow's connections). InvalidInput names a
+    setting or a connection's field that is wrong.
+    """
+    loop = asyncio.get_running_loop()
+    parts = _parts.get(loop)
+    if parts is None:
+        settings = airflow_internals.engine_settings()
+        store = Store(airflow_internals.mongo_uri())
+        pool = Pool(_pool_address())
+        parts = Parts(settings, settings.groups(), store, pool, Watcher(store, pool))
+        _parts[loop] = parts
+    return parts
+
+
+def _pool_address() -> PoolAddress:
+    connection = airflow_internals.condor_connection()
+    known = ("token_directory", "schedd", "trust_domain", "filesystem_domain")
+    extra = {k: v for k, v in connection.extra.items() if k in known and v is not None}
+    return PoolAddress(connection.host, connection.port, **extra)

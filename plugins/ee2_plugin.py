@@ -1,0 +1,89 @@
+"""What Airflow loads of EE2: the bridge's application, the backstop at the end of a run, the links.
+
+Every Airflow component imports this file at its start, so it does little: what only the API server
+needs is imported when that asks for the application, and connections are opened when it starts.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from ee2_operators import airflow_internals, listener
+from ee2_operators.operators import JobsLink
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PREFIX = "/services"
+
+
+@cache
+def _application() -> FastAPI:
+    """The bridge with its ports: our stores, Airflow's users, Airflow as the orchestrator."""
+    from api_bridge.app import create_app
+    from api_bridge.pages import Pages
+    from ee2_jobs.catalog import LocalCatalog, register_apps
+    from ee2_jobs.engine import Engine
+    from ee2_jobs.identity import ROLE_ADMIN_READ, Caller
+    from ee2_jobs.store import Store
+    from ee2_jobs.workspaces import LocalWorkspaces
+    from ee2_operators.starter import Starter
+
+    engines: list[Engine] = []
+
+    async def make_engine() -> Engine:
+        settings = airflow_internals.engine_settings()
+        store = Store(airflow_internals.mongo_uri())
+        await store.ensure_indexes()
+        await register_apps(store, Path(settings.apps_dir))
+        engines[:] = [
+            Engine(
+                store=store,
+                settings=settings,
+                groups=settings.groups(),
+                catalog=LocalCatalog(store),
+                workspaces=LocalWorkspaces(store),
+                orchestrator=Starter(store),
+            )
+        ]
+        return engines[0]
+
+    async def viewer(request: Any) -> Caller | None:
+        user = await airflow_internals.signed_in(request)
+        roles = frozenset({ROLE_ADMIN_READ}) if user and user.is_admin else frozenset[str]()
+        return Caller(user.name, roles) if user else None
+
+    async def browser_user(request: Any) -> str | None:
+        user = await airflow_internals.signed_in(request)
+        return user.name if user else None
+
+    def run_url(dag_id: str, submission_id: str) -> str:
+        return f"{airflow_internals.base_path()}/dags/{dag_id}/runs/{submission_id}"
+
+    app = create_app(make_engine, browser_user=browser_user)
+    app.router.routes.extend(Pages(lambda: engines[0], viewer, run_url).routes())
+    return app
+
+
+class Ee2Plugin(AirflowPlugin):
+    """See the module."""
+
+    name = "ee2"
+    listeners: list[Any] = [listener]
+    operator_extra_links: list[Any] = [JobsLink()]
+
+    @property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+        """Asked for by the API server only."""
+        return [{"app": _application(), "url_prefix": PREFIX, "name": "EE2"}]
+
+    @property
+    def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]
+        """The short way for clients that come with a token of their own."""
+        from api_bridge.direct import DirectRoute
+
+        return [airflow_internals.middleware(DirectRoute, target=_application(), prefix=PREFIX)]

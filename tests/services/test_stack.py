@@ -1,0 +1,220 @@
+"""The embedded stack itself: start, a second start, crashes, stop.
+
+It runs a stack of its own, since it kills services that other tests use. Each test goes on where
+the one before it has stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import psutil
+import pymongo
+import pytest
+from pymongo.errors import OperationFailure
+
+from ee2_cli import airflow, htcondor, processes, stack
+from ee2_cli.keys import load_keys
+from ee2_cli.settings import StackError, StackSettings, load_settings
+
+SERVICES = ["mongod", "htcondor", "api-server", "scheduler", "dag-processor", "triggerer"]
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[StackSettings]:
+    folder = Path(tempfile.mkdtemp(prefix="ee2-stack-"))
+    folder.chmod(0o755)  # for the pool's account
+    ports = free_ports(3)
+    settings = load_settings(
+        var=folder / "var",
+        airflow_port=ports[0],
+        mongo_port=ports[1],
+        condor_port=ports[2],
+        database="sqlite",
+        pool_cpus=2,
+        pool_memory_mb=1000,
+    )
+    yield settings
+    stack.down(settings)
+    shutil.rmtree(folder)
+
+
+def pids(settings: StackSettings) -> dict[str, int | None]:
+    return {s.name: s.pid for s in stack.status(settings).services}
+
+
+def left_running(settings: StackSettings) -> list[str]:
+    """All processes that have anything to do with the stack's folder, looked at in three ways."""
+    var = str(settings.var_dir)
+    found = [p.name() for p in processes.of_stack(settings.var_dir)]
+    for p in psutil.process_iter():
+        try:
+            texts = [*p.cmdline(), *p.environ().values(), p.cwd()]
+        except (psutil.Error, OSError):
+            continue
+        if p.pid != os.getpid() and any(t.startswith(var) for t in texts):
+            found.append(p.name())
+    return found
+
+
+def wait_for_health(settings: StackSettings, since: str = "") -> None:
+    deadline = time.monotonic() + 90
+    while waiting := airflow.not_healthy(airflow.health(settings), since):
+        assert time.monotonic() < deadline, f"not healthy: {waiting}"
+        time.sleep(0.5)
+
+
+def test_first_start_brings_up_every_part(settings: StackSettings) -> None:
+    state = stack.up(settings)
+    assert [s.name for s in state.services] == SERVICES
+    assert state.is_up
+    health = httpx.get(f"{state.airflow_url}/api/v2/monitor/health").json()
+    for part in ("metadatabase", "scheduler", "triggerer", "dag_processor"):
+        assert health[part]["status"] == "healthy"
+    login = {"username": state.airflow_user, "password": state.airflow_password}
+    assert httpx.post(f"{state.airflow_url}/auth/token", json=login).status_code == 201
+    assert state.mongo_uri
+    with pymongo.MongoClient(state.mongo_uri) as client:
+        with client.start_session() as session, session.start_transaction():
+            client.ee2.test_stack.insert_one({"_id": 1}, session=session)
+        client.ee2.test_stack.drop()
+    htcondor.wait_ready(stack.pool_config(settings), timeout_s=5)
+
+
+def test_airflow_keeps_a_write_ahead_log(settings: StackSettings) -> None:
+    with closing(sqlite3.connect(settings.var_dir / "airflow" / "airflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_everything_listens_on_the_loopback_only(settings: StackSettings) -> None:
+    stack_pids = {p.pid for p in processes.of_stack(settings.var_dir)}
+    addresses = {
+        c.laddr.ip
+        for c in psutil.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN and c.pid in stack_pids
+    }
+    assert addresses == {"127.0.0.1"}
+
+
+def test_mongodb_lets_nobody_in_without_the_password(settings: StackSettings) -> None:
+    address = f"mongodb://127.0.0.1:{settings.mongo_port}/?directConnection=true"
+    with pymongo.MongoClient(address) as client, pytest.raises(OperationFailure, match="auth"):
+        client.ee2.ee2_jobs.find_one()
+
+
+def test_secrets_are_closed_to_the_jobs(settings: StackSettings) -> None:
+    closed = ("secrets", "etc", "log", "airflow", "artifacts", "mongo", "run")
+    for name in closed:
+        assert stat.S_IMODE((settings.var_dir / name).stat().st_mode) == 0o700, name
+    keys = load_keys(settings.var_dir)
+    config = str(stack.pool_config(settings).config_file)
+    daemons = []
+    for p in psutil.process_iter():
+        try:
+            environment = p.environ()
+        except (psutil.Error, OSError):
+            continue
+        if environment.get("CONDOR_CONFIG") == config:
+            daemons.append(p.name())
+            texts = [*environment.values(), *p.cmdline()]
+            assert not {keys.ee2_secret_key, keys.mongo_password} & set(texts)
+            assert processes.MARK not in environment
+    assert "condor_schedd" in daemons
+
+
+def test_second_start_changes_nothing_and_is_quick(settings: StackSettings) -> None:
+    before, began = pids(settings), time.monotonic()
+    stack.up(settings)
+    assert time.monotonic() - began < 10
+    assert pids(settings) == before
+
+
+def test_a_user_can_log_in_to_airflow(settings: StackSettings) -> None:
+    keys = load_keys(settings.var_dir)
+    assert airflow.add_user(settings, keys, "wilma", "a password of wilma")
+    assert not airflow.add_user(settings, keys, "wilma", "another one")
+    login = {"username": "wilma", "password": "a password of wilma"}
+    answer = httpx.post(f"{settings.airflow_url}/auth/token", json=login)
+    assert answer.status_code == 201
+    bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    plugins = httpx.get(f"{settings.airflow_url}/api/v2/plugins", headers=bearer)
+    assert plugins.status_code == 200, "EE2User cannot see plugin pages"
+    pools = httpx.get(f"{settings.airflow_url}/api/v2/connections", headers=bearer)
+    assert pools.status_code == 403
+
+
+def test_one_service_is_restarted(settings: StackSettings) -> None:
+    before = pids(settings)
+    stack.restart(settings, "dag-processor")
+    after = pids(settings)
+    assert after.pop("dag-processor") != before.pop("dag-processor")
+    assert after == before
+
+
+def test_start_after_a_crash_of_the_supervisor(settings: StackSettings) -> None:
+    before = pids(settings)
+    supervisor_pid = int((settings.var_dir / "run" / "supervisord.pid").read_text())
+    os.kill(supervisor_pid, signal.SIGKILL)
+    os.kill(before["api-server"] or 0, signal.SIGKILL)
+    os.kill(before["mongod"] or 0, signal.SIGKILL)  # leaves its lock file
+    state = stack.up(settings)
+    assert state.is_up
+    assert not set(pids(settings).values()) & set(before.values())
+    commands = [" ".join(p.cmdline()) for p in processes.of_stack(settings.var_dir)]
+    assert sum("mongod --config" in c for c in commands) == 1
+    assert sum("airflow scheduler" in c for c in commands) == 1
+    wait_for_health(settings)
+
+
+def test_stop_after_a_crash_leaves_nothing(settings: StackSettings) -> None:
+    assert len(left_running(settings)) >= len(SERVICES)
+    supervisor_pid = int((settings.var_dir / "run" / "supervisord.pid").read_text())
+    os.kill(supervisor_pid, signal.SIGKILL)
+    stack.down(settings)
+    assert left_running(settings) == []
+    assert not stack.status(settings).is_up
+    stack.down(settings)  # once more is harmless
+
+
+def test_a_taken_port_is_named_with_its_setting(settings: StackSettings) -> None:
+    with (
+        socket.create_server(("127.0.0.1", settings.mongo_port)),
+        pytest.raises(StackError) as e,
+    ):
+        stack.up(settings)
+    assert f"Port {settings.mongo_port} is used by" in str(e.value)
+    assert f"(process {os.getpid()}): set EE2_MONGO_PORT to another one" in str(e.value)
+    assert left_running(settings) == []
+
+
+def test_mongodb_follows_a_new_port_and_a_clean_stop_leaves_nothing(
+    settings: StackSettings,
+) -> None:
+    moved = settings.model_copy(update={"mongo_port": free_ports(1)[0]})
+    state = stack.up(moved)
+    assert state.mongo_uri and str(moved.mongo_port) in state.mongo_uri
+    with pymongo.MongoClient(state.mongo_uri) as client:
+        assert client.ee2.ee2_users.find_one({"_id": "admin"}) is not None
+    stack.down(moved)
+    assert left_running(moved) == []
