@@ -205,9 +205,9 @@ ALLOW_WRITE = {ENGINE_IDENTITY} condor@{TRUST_DOMAIN}
 ALLOW_READ = {ENGINE_IDENTITY} condor@{TRUST_DOMAIN}
 QUEUE_SUPER_USERS = {ENGINE_IDENTITY}
 
-# A submitted job starts at once, an idle pool does nothing.
+# A submitted job starts at once; an idle pool takes about 0.5 % of a core.
 NEGOTIATOR_INTERVAL = 2
-NEGOTIATOR_CYCLE_DELAY = 1
+NEGOTIATOR_CYCLE_DELAY = 0
 NEGOTIATOR_MIN_INTERVAL = 1
 SCHEDD_INTERVAL = 5
 SCHEDD_MIN_INTERVAL = 1

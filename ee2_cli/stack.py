@@ -6,9 +6,11 @@ Several may run beside each other on one machine, each with its own state folder
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from ee2_cli import airflow, htcondor, install, mongo, postgres, processes, rpc
 from ee2_cli.keys import Keys, load_keys, write_secret
 from ee2_cli.services import Service, ServiceState, Supervisor, write_environment
 from ee2_cli.settings import REPO, StackError, StackSettings
+from runner.pack import pack
 
 Log = Callable[[str], None]
 _READY_TIMEOUT_S = 240
@@ -209,6 +212,8 @@ def _sync_share(settings: StackSettings) -> None:
             new.mkdir()
         for path in (new, *new.rglob("*")):
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        if name == "runner":
+            _pack_runner(new / "ee2_runner.py")
         shutil.rmtree(old, ignore_errors=True)
         new.rename(old)
     stage = settings.var_dir / "stage"
@@ -218,6 +223,12 @@ def _sync_share(settings: StackSettings) -> None:
         shutil.chown(stage, settings.pool_user, settings.pool_user)
     # set-gid: the tickets that root writes there can be given to the pool's account by mode 0640
     stage.chmod(0o2770)
+
+
+def _pack_runner(runner: Path) -> None:
+    """Compile the runner beforehand: a short job takes half the time then. Its source does, too."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        pack(runner, runner)
 
 
 def _check_ports(settings: StackSettings) -> None:

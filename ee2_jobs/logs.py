@@ -25,7 +25,8 @@ from ee2_jobs.errors import InvalidInput, NotFound
 from ee2_jobs.model import Document, now_s, to_ms
 from ee2_jobs.store import Store
 
-BUCKET_LINES = 1000
+BUCKET_LINES = 250  # a bucket with as many is full; the last append may bring more
+PART_LINES = 1000
 BUCKET_BYTES = 400_000
 MAX_LINE_BYTES = 1_000_000
 PART_BYTES = 2_000_000
@@ -128,7 +129,7 @@ def _parts(lines: Sequence[Line]) -> Iterator[tuple[int, Sequence[Line]]]:
     start = size = 0
     for i, line in enumerate(lines):
         more = _size_bytes(line)
-        if i > start and (i - start >= BUCKET_LINES or size + more > PART_BYTES):
+        if i > start and (i - start >= PART_LINES or size + more > PART_BYTES):
             yield start, lines[start:i]
             start, size = i, 0
         size += more
@@ -239,7 +240,10 @@ async def read(
     Raises NotFound with EE2's text while nobody has logged anything for the job.
     """
     skip_lines = max(0, skip_lines)
-    last = await _last(store, job)
+    last = await store.log_buckets.find_one({"job": job}, {"keys": 0}, sort=[("base", -1)])
+    if last is not None and skip_lines >= last["base"]:
+        # The end of the log, which is what is asked for again and again while a job runs.
+        return LogPage(tuple(_cut(_lines_of(last), last["base"], skip_lines, limit)), _end(last))
     old = None
     first = await store.log_buckets.find_one({"job": job}, {"base": 1}, sort=[("base", 1)])
     if last is None or (first is not None and first["base"] > 0 and skip_lines < first["base"]):
@@ -250,7 +254,7 @@ async def read(
     lines: list[Line] = []
     wanted = total if limit is None else limit
     if old is not None:
-        lines += _cut(_old_lines(old), 0, skip_lines, wanted)
+        lines += _cut(_lines_of(old), 0, skip_lines, wanted)
     if last is not None and len(lines) < wanted:
         start = await store.log_buckets.find_one(
             {"job": job, "base": {"$lte": skip_lines}}, {"base": 1}, sort=[("base", -1)]
@@ -259,26 +263,23 @@ async def read(
             {"job": job, "base": {"$gte": start["base"] if start else 0}}, {"keys": 0}
         ).sort("base", 1)
         async for bucket in cursor:
-            stored = [
-                Line(n["line"], bool(n.get("error")), n.get("ts")) for n in bucket["lines"]
-            ]
-            lines += _cut(stored, bucket["base"], skip_lines, wanted - len(lines))
+            lines += _cut(_lines_of(bucket), bucket["base"], skip_lines, wanted - len(lines))
             if len(lines) >= wanted:
                 break
     return LogPage(tuple(lines), total)
 
 
-def _old_lines(old: Document) -> list[Line]:
-    return [
-        Line(n.get("line", ""), bool(n.get("error")), n.get("ts")) for n in old.get("lines", ())
-    ]
+def _lines_of(document: Document) -> list[Document]:
+    """The stored lines of a bucket or of a log that EE2 wrote."""
+    return document.get("lines") or []
 
 
-def _cut(lines: Sequence[Line], base: int, skip: int, wanted: int) -> list[Line]:
+def _cut(stored: Sequence[Document], base: int, skip: int, wanted: int | None) -> list[Line]:
     start = max(0, skip - base)
+    end = None if wanted is None else start + wanted
     return [
-        Line(n.text, n.is_error, n.time_s, base + start + i)
-        for i, n in enumerate(lines[start : start + wanted])
+        Line(n.get("line", ""), bool(n.get("error")), n.get("ts"), base + start + i)
+        for i, n in enumerate(stored[start:end])
     ]
 
 

@@ -1020,6 +1020,20 @@ def scheduler_ad() -> dict[str, str]:
     return found
 
 
+def app_command(command: list[str], folder: str | None) -> list[str]:
+    """Returns a command of app.yaml with absolute paths: words that name files of the app's folder,
+    and a program that is found in PATH."""
+    argv = list(command)
+    if folder:
+        argv = [f"{folder}/{w}" if w and os.path.isfile(f"{folder}/{w}") else w for w in argv]
+    if "/" not in argv[0]:
+        for place in (os.environ.get("PATH") or "/usr/local/bin:/usr/bin:/bin").split(":"):
+            if os.access(f"{place}/{argv[0]}", os.X_OK):
+                argv[0] = f"{place}/{argv[0]}"
+                break
+    return argv
+
+
 def app_environment(work: str, cpus: str) -> dict[str, str]:
     """Returns the app's whole environment; no secret is in it.
 
@@ -1232,7 +1246,7 @@ def work_through(server: Server, claim: dict[str, Any], work: str, stop: Stop, u
         env.update((name, os.environ[name]) for name in ("HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST")
                    if name in os.environ)  # the engine's own settings
     else:
-        argv = [*app["command"], "async"]
+        argv = [*app_command(app["command"], app.get("folder")), "async"]
     params = claim["job"]["params"]
     artifacts = Artifacts(server, claim["artifacts_url"], claim["submission_id"], stop)
     if app.get("artifacts") != "keep" and "artifact:" in dumps(params):

@@ -22,7 +22,7 @@ def test_one_job(any_stack: Stack) -> None:
     assert usage["peak_memory_mb"] > 0 and usage["host"]
     with any_stack.airflow() as airflow:
         run = airflow.get(f"/dags/ee2_test.echo.job/dagRuns/{job_id}").json()
-        assert run["run_id"] == job_id
+        assert run["dag_run_id"] == job_id, run
 
 
 def test_a_batch_with_a_report(any_stack: Stack) -> None:

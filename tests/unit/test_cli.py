@@ -67,6 +67,7 @@ def test_the_environment_goes_before_the_file(
 ) -> None:
     file = tmp_path / "ee2.env"
     file.write_text("EE2_MONGO_PORT=1111\nEE2_CONDOR_PORT=2222\n")
+    monkeypatch.delenv("EE2_CONDOR_PORT", raising=False)
     monkeypatch.setenv("EE2_MONGO_PORT", "3333")
     settings = load_settings(_env_file=file)
     assert (settings.mongo_port, settings.condor_port) == (3333, 2222)

@@ -1,5 +1,6 @@
 """A stage as one HTCondor cluster: what stands in the description, and what may not."""
 
+import re
 from typing import Any
 
 import pytest
@@ -42,21 +43,31 @@ def test_one_description_and_one_item_for_each_job_in_order() -> None:
     assert description["batch_name"] == SUBMISSION
 
 
-def test_every_variable_of_the_description_is_in_every_item() -> None:
-    import re
+def test_every_variable_has_a_value_for_every_job() -> None:
+    mixed = (StageJob(JOB, 1, 100), StageJob(OTHER_JOB, 2, 100))
+    for jobs in (mixed, mixed[:1]):
+        description, items = describe(make(jobs=jobs))
+        used = {name for text in description.values() for name in re.findall(r"\$\((\w+)\)", text)}
+        for item in items:
+            assert used <= set(item) | set(description)
 
-    description, items = describe(make())
-    used = {name for text in description.values() for name in re.findall(r"\$\((\w+)\)", text)}
-    for item in items:
-        assert set(item) == used
+
+def test_what_all_jobs_share_is_said_once() -> None:
+    description, items = describe(make(jobs=(StageJob(JOB, 1, 100), StageJob(OTHER_JOB, 2, 100))))
+    assert description["ee2_memory_mb"] == "100"
+    assert items == [
+        {"ee2_job_id": JOB, "ee2_cpus": "1"},
+        {"ee2_job_id": OTHER_JOB, "ee2_cpus": "2"},
+    ]
+    assert describe(make(jobs=(StageJob(JOB),)))[1] == [{"ee2_job_id": JOB}]
 
 
 def test_the_files_of_a_job_are_where_the_description_says() -> None:
     description, _ = describe(make())
-    place = {"$(ee2_job_id)": JOB}
     for name, path in (("input", ticket_path), ("error", stderr_path)):
-        said = description[name].replace("$(ee2_job_id)", place["$(ee2_job_id)"])
-        assert said == path("/var/lib/ee2/stages", KEY, JOB)
+        assert description[name].replace("$(ee2_job_id)", JOB) == path(
+            "/var/lib/ee2/stages", KEY, JOB
+        )
     assert description["log"] == log_path("/var/lib/ee2/stages", KEY)
 
 
@@ -76,6 +87,7 @@ def test_figures_of_each_job() -> None:
     assert item["ee2_requirements"] == 'CLIENTGROUP == "bigmem"'
     assert item["ee2_priority"] == "-3"
     assert item["ee2_time_limit_s"] == "660"  # the runner comes first
+    assert item["ee2_cpus"] != plain["ee2_cpus"]
     assert plain["ee2_requirements"] == "True"
     assert int(plain["ee2_time_limit_s"]) > 7 * 86400
 

@@ -796,3 +796,15 @@ def test_two_runners_of_one_job_have_different_claims(serve: Serve, tmp_path: Pa
     for thread in threads:
         thread.join()
     assert len({params["claim"] for _, name, params in server.calls if name == "claim"}) == 2
+
+
+def test_a_command_of_the_apps_folder_is_found(serve: Serve, tmp_path: Path) -> None:
+    """Words that name files of the folder become those files; programs are looked for on PATH."""
+    (tmp_path / "hello.py").write_text(
+        "import json, sys\n"
+        "open('output.json', 'w').write(json.dumps({'version': '1.1', 'result': sys.argv[1:]}))\n"
+    )
+    app = {"kind": "command", "command": ["python3", "hello.py", "word"], "folder": str(tmp_path)}
+    server = serve(app)
+    assert run_runner(server, tmp_path) == (0, "")
+    assert server.finished[0]["output"]["result"] == ["word", "async"]
