@@ -28,20 +28,24 @@ def measure(engine: Engine) -> list[Figure]:
     title = f"split - {CHILDREN} jobs - aggregate"
     figures = [Figure(title, "s", [[x] for x in ours], note="call to the aggregate completed")]
     for (name, times), target in zip(peers.items(), (0.3, 1.0), strict=True):
-        # The stricter comparison: DAGMan takes some more time until it says that it has ended.
+        whole = [t.dagman_s for t in times]
         last = [t.last_job_s for t in times]
-        peer = summary(f"DAGMan, {name}: last job ended", "s", [[x] for x in last])
-        whole = summary(f"DAGMan, {name}: DAGMan ended", "s", [[t.dagman_s] for t in times])
-        figures.append(
+        figures += [
             Figure(
                 f"{title}: ratio to DAGMan, {name}",
                 "x",
-                ratios(ours, last),
+                ratios(ours, whole),
                 target,
-                peer=peer,
-                note=f"until DAGMan itself ended: {whole['p50']:g} s",
-            )
-        )
+                peer=summary(f"DAGMan, {name}", "s", [[t] for t in whole]),
+                note="until the user is told: the aggregate is completed, DAGMan has ended",
+            ),
+            Figure(
+                f"{title}: ratio to the end of the last job of DAGMan, {name}",
+                "x",
+                ratios(ours, last),
+                peer=summary(f"DAGMan, {name}, last job", "s", [[t] for t in last]),
+            ),
+        ]
     return figures
 
 

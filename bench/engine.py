@@ -176,10 +176,10 @@ class Engine:
         return len(said.split())
 
     def pool_tool(self, program: str, *arguments: str, **settings: Any) -> str:
-        """What one of HTCondor's tools says. settings: `env` (more variables), `cwd`."""
+        """What one of HTCondor's tools says. settings: `cwd`."""
         pool = stack.pool_config(self.settings)
         path = htcondor_programs.release(pool.prefix)["BIN"] / program
-        env = {**htcondor.client_environment(pool), **settings.pop("env", {})}
+        env = htcondor.client_environment(pool)
         done = subprocess.run(
             [path, *arguments], env=env, capture_output=True, text=True, timeout=60, **settings
         )

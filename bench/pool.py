@@ -29,6 +29,8 @@ TUNED = {
     "DAGMAN_MAX_SUBMITS_PER_INTERVAL": 200,
     "DAGMAN_MAX_JOBS_IDLE": 1000,
 }
+# A warning about a log in /tmp would be an error; that is where a stack of a trial may be.
+ALWAYS = {"DAGMAN_USE_STRICT": 0}
 _POLL_S = 0.01
 _TERMINATED = b"\n005 ("
 _FAILED = (b"\n012 (", b"\n009 (")
@@ -61,33 +63,40 @@ def dagman(engine: Engine, children: int, *, tuned: bool) -> DagTimes:
         lines = [f"JOB {name} job.sub" for name in ("A", *names, "C")]
         lines += [f"PARENT A CHILD {' '.join(names)}", f"PARENT {' '.join(names)} CHILD C"]
         (folder / "diamond.dag").write_text("\n".join(lines) + "\n")
-        arguments = ["-notification", "never"]
-        if tuned:
-            settings = "".join(f"{name} = {value}\n" for name, value in TUNED.items())
-            (folder / "tuned.conf").write_text(settings)
-            arguments += ["-config", "tuned.conf"]
-        env = {"_CONDOR_SEC_TOKEN_DIRECTORY": str(folder / "token")}
+        settings = ALWAYS | (TUNED if tuned else {})
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        (folder / "dagman.conf").write_text("\n".join(lines) + "\n")
+        token = f"_CONDOR_SEC_TOKEN_DIRECTORY={folder / 'token'}"
+        arguments = ("-notification", "never", "-config", "dagman.conf", "-insert_env", token)
         began = time.perf_counter()
-        engine.pool_tool("condor_submit_dag", *arguments, "diamond.dag", cwd=folder, env=env)
-        nodes_log = folder / "diamond.dag.nodes.log"
-        last_job = _wait_ends(nodes_log, children + 2)
-        ended = _wait_ends(folder / "diamond.dag.dagman.log", 1)
-        return DagTimes(last_job - began, ended - began)
+        engine.pool_tool("condor_submit_dag", *arguments, "diamond.dag", cwd=folder)
+        dagman_log = folder / "diamond.dag.dagman.log"
+        last_job = _wait_ends(folder / "diamond.dag.nodes.log", children + 2, dagman_log)
+        return DagTimes(last_job - began, _wait_ends(dagman_log, 1) - began)
 
 
-def _wait_ends(log: Path, count: int, timeout_s: float = 300) -> float:
-    """Return when a user log tells of so many ended jobs; the time, by time.perf_counter."""
+def _wait_ends(log: Path, count: int, dagman: Path | None = None, timeout_s: float = 300) -> float:
+    """Return when a user log tells of so many ended jobs; the time, by time.perf_counter. dagman:
+    the log of the DAGMan that submits them."""
     deadline = time.perf_counter() + timeout_s
     while time.perf_counter() < deadline:
         # The first event is not one of an end, so each of these stands after a line's end.
-        text = log.read_bytes() if log.exists() else b""
+        text = _read(log)
         if text.count(_TERMINATED) >= count:
             return time.perf_counter()
+        if dagman is not None and _TERMINATED in _read(dagman) and text == _read(log):
+            out = dagman.with_name("diamond.dag.dagman.out").read_text().splitlines()
+            errors = " ".join(line for line in out if "ERROR" in line)
+            raise StackError(f"DAGMan ended before its jobs: {errors or out[-1]}")
         for event in _FAILED:
             if event in text:
                 raise StackError(f"A job was held or removed: {text[text.index(event) :][:300]!r}")
         time.sleep(_POLL_S)
     raise StackError(f"Jobs of the pool have not ended after {timeout_s:.0f} s; see {log}")
+
+
+def _read(log: Path) -> bytes:
+    return log.read_bytes() if log.exists() else b""
 
 
 @contextmanager

@@ -312,6 +312,11 @@ def wait_ready(cfg: PoolConfig, timeout_s: float = 60) -> None:
     questions = (["condor_status", "-af", "Name"], ["condor_q", "-totals", "-allusers"])
     said = ""
     while time.monotonic() < end:
+        # What a killed master left behind may still answer while the new one is on its way.
+        if "condor_master" not in _pool_processes(cfg).values():
+            said = "condor_master does not run"
+            time.sleep(0.1)
+            continue
         for program, *arguments in questions:
             try:
                 done = subprocess.run(
@@ -344,8 +349,8 @@ def kill_orphans(cfg: PoolConfig, wait_s: float = 3.0) -> list[int]:
     a starter can wait for a lost shadow for 40 minutes.
     """
     found = _pool_processes(cfg)
-    for pid, kind in found.items():
-        _signal(pid, signal.SIGQUIT if kind == "daemon" else signal.SIGTERM)
+    for pid, name in found.items():
+        _signal(pid, signal.SIGTERM if name == "job" else signal.SIGQUIT)
     end = time.monotonic() + wait_s
     while (left := _pool_processes(cfg)) and time.monotonic() < end:
         time.sleep(0.05)
@@ -355,7 +360,7 @@ def kill_orphans(cfg: PoolConfig, wait_s: float = 3.0) -> list[int]:
 
 
 def _pool_processes(cfg: PoolConfig) -> dict[int, str]:
-    """Living processes of the pool: id -> "daemon" or "job".
+    """Living processes of the pool: id -> name of the daemon, or "job".
 
     They are known by their environment, which daemons pass to each other and starters give to jobs.
     The configuration alone is not enough: a user's shell may have it too, to use the tools.
@@ -372,7 +377,7 @@ def _pool_processes(cfg: PoolConfig) -> dict[int, str]:
         if scratch in environment:
             found[int(folder.name)] = "job"
         elif config in environment and program in (*DAEMONS, *HELPERS):
-            found[int(folder.name)] = "daemon"
+            found[int(folder.name)] = program
     return found
 
 

@@ -62,7 +62,7 @@ class StackSettings(BaseSettings):
         default_factory=_default_pool_memory_mb, ge=256, description="memory the pool offers, MB"
     )
     trigger_tick_s: float = Field(
-        default=0.2, ge=0.05, le=5, description="how often the triggerer looks for work, s"
+        default=0.25, ge=0.05, le=5, description="how often the triggerer looks for work, s"
     )
 
     @field_validator("var", "tools")

@@ -17,6 +17,7 @@ from ee2_jobs.model import TERMINAL, Document, StageName, Status, job_oid, to_ms
 from ee2_jobs.rights import Level, permitted, require, require_admin
 from ee2_jobs.store import Store
 
+ONE_BATCH = 10_000  # a first answer of 101 records costs a second round trip
 TIMES = ("queued", "estimating", "running", "finished", "updated")
 PLAIN = (
     "user", "authstrat", "wsid", "status", "scheduler_type", "scheduler_id",
@@ -27,6 +28,7 @@ DERIVED = ("job_id", "created", "batch_job", "batch_id", "child_jobs", "retry_id
            "retry_saved_toggle", "child_counts", "stage_jobs")
 JOB_INPUT = ("wsid", "method", "requested_release", "params", "service_ver", "app_id",
              "source_ws_objects", "parent_job_id", "requirements", "narrative_cell_info")
+_PLAIN = frozenset(PLAIN)
 _NEEDED = {"user", "wsid", "authstrat", "updated", "batch_job", "child_jobs"}
 _HIDDEN = ("claim", "remove", "submission", "stage", "role", "index", "try", "superseded",
            "job_requirements", "time_limit_s")
@@ -77,7 +79,7 @@ def job_state(job: Document, exclude: frozenset[str] = frozenset()) -> Document:
     retry_ids = job.get("retry_ids", [])
     state: Document = {
         "job_id": str(oid),
-        "created": int(oid.generation_time.timestamp()) * 1000,
+        "created": int.from_bytes(oid.binary[:4], "big") * 1000,
         "batch_job": bool(job.get("batch_job", False)),
         "batch_id": job.get("batch_id"),
         "child_jobs": job.get("child_jobs") or [],
@@ -85,13 +87,13 @@ def job_state(job: Document, exclude: frozenset[str] = frozenset()) -> Document:
         "retry_count": len(retry_ids),
         "retry_saved_toggle": bool(job.get("retry_saved_toggle", False)),
     }
-    for field in PLAIN:
-        value = job.get(field)
-        if value is not None and field not in exclude:
-            state[field] = value
-    for field in TIMES:
-        value = job.get(field)
-        if value and field not in exclude:
+    for field, value in job.items():
+        if field in exclude:
+            continue
+        if field in _PLAIN:
+            if value is not None:
+                state[field] = value
+        elif value and field in TIMES:
             state[field] = to_ms(value)
     if "updated" not in state and "updated" not in exclude:
         state["updated"] = state["created"]
@@ -180,7 +182,9 @@ async def check_jobs(
         require_admin(caller, Level.READ)
     wanted = {str(job_id): job_oid(job_id) for job_id in job_ids}
     jobs = await engine.store.jobs.find(
-        {"_id": {"$in": list(set(wanted.values()))}}, _projection(fields)
+        {"_id": {"$in": list(set(wanted.values()))}},
+        _projection(fields),
+        batch_size=ONE_BATCH,
     ).to_list()
     if not jobs:
         raise NotFound(f"Cannot find job with ids: {[str(j) for j in wanted]}")

@@ -127,46 +127,76 @@ async def record_cluster(
     id (`cluster.proc`), given by job id. Jobs cancelled meanwhile are marked for removal."""
     now = now_s()
     queued = {"status": Status.QUEUED.value, "queued": now, "updated": now}
-    pairs = list(scheduler_ids.items())
-    matched = 0
-    for start in range(0, len(pairs), _CHUNK):
-        done = await store.jobs.bulk_write(
+    cluster = _cluster_in_order(run, scheduler_ids)
+    if cluster is not None:
+        # One update instead of one per job, which for 10,000 jobs takes seconds.
+        scheduler_id = {"$concat": [f"{cluster}.", {"$toString": "$index"}]}
+        done = await store.jobs.update_many(
+            {
+                "submission": run.submission_id,
+                "stage": run.stage.value,
+                "try": run.try_number,
+                "status": Status.CREATED.value,
+            },
+            [{"$set": {**queued, "scheduler_id": scheduler_id, "scheduler_type": "condor"}}],
+        )
+        matched = done.matched_count
+    else:
+        matched = await _update_each(
+            store,
             [
                 UpdateOne(
                     {"_id": ObjectId(job_id), "status": Status.CREATED.value},
                     {"$set": {**queued, "scheduler_id": sid, "scheduler_type": "condor"}},
                 )
-                for job_id, sid in pairs[start : start + _CHUNK]
+                for job_id, sid in scheduler_ids.items()
             ],
-            ordered=False,
         )
+    if matched < len(scheduler_ids):
+        await _record_the_fast(store, scheduler_ids, now)
+
+
+def _cluster_in_order(run: StageRun, scheduler_ids: Mapping[str, str]) -> str | None:
+    """The cluster, if it has all of the try's jobs and each one's proc is its place in the stage."""
+    first = next(iter(scheduler_ids.values()))
+    cluster = first.partition(".")[0]
+    if len(run.jobs) != len(scheduler_ids):
+        return None
+    for job in run.jobs:
+        if scheduler_ids.get(str(job["_id"])) != f"{cluster}.{job.get('index')}":
+            return None
+    return cluster
+
+
+async def _update_each(store: Store, updates: Sequence[UpdateOne]) -> int:
+    """How many records matched."""
+    matched = 0
+    for start in range(0, len(updates), _CHUNK):
+        done = await store.jobs.bulk_write(updates[start : start + _CHUNK], ordered=False)
         matched += done.matched_count
         await asyncio.sleep(0)
-    if matched == len(pairs):
-        return
-    await store.jobs.bulk_write(
+    return matched
+
+
+async def _record_the_fast(store: Store, scheduler_ids: Mapping[str, str], now: float) -> None:
+    """Scheduler ids of the jobs that left `created` before it could be noted that they are queued:
+    they run already, or have ended, or were cancelled."""
+    await _update_each(
+        store,
         [
             UpdateOne(
                 {"_id": ObjectId(job_id), "scheduler_id": {"$exists": False}},
                 {"$set": {"scheduler_id": sid, "scheduler_type": "condor"}},
             )
-            for job_id, sid in pairs
+            for job_id, sid in scheduler_ids.items()
         ],
-        ordered=False,
+    )
+    ids = {"$in": [ObjectId(job_id) for job_id in scheduler_ids]}
+    await store.jobs.update_many(
+        {"_id": ids, "status": Status.TERMINATED.value}, {"$set": {"remove": True}}
     )
     await store.jobs.update_many(
-        {
-            "_id": {"$in": [ObjectId(job_id) for job_id in scheduler_ids]},
-            "status": Status.TERMINATED.value,
-        },
-        {"$set": {"remove": True}},
-    )
-    await store.jobs.update_many(
-        {
-            "_id": {"$in": [ObjectId(job_id) for job_id in scheduler_ids]},
-            "status": Status.RUNNING.value,
-            "queued": {"$exists": False},
-        },
+        {"_id": ids, "status": Status.RUNNING.value, "queued": {"$exists": False}},
         {"$set": {"queued": now}},
     )
 

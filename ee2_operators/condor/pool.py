@@ -123,7 +123,12 @@ class _Helper:
         async with self._line:
             try:
                 async with asyncio.timeout(timeout_s):
+                    known = self._process
                     reply = await self._exchange(name, arguments)
+                    if known and _not_begun(reply):
+                        # It had a session with daemons that have been restarted since.
+                        await self.kill()
+                        reply = await self._exchange(name, arguments)
             except TimeoutError:
                 await self.kill()
                 raise PoolUnavailable(
@@ -133,13 +138,13 @@ class _Helper:
             except BaseException:
                 await self.kill()  # its reply must not be taken for the next call's
                 raise
-            if error := reply.get("error"):
-                if error["kind"] == "unavailable":
-                    # It may still have a session with daemons that have been restarted since.
-                    await self.kill()
-                    raise PoolUnavailable(f"HTCondor cannot be reached: {error['message']}")
+            error = reply.get("error")
+            if error is None:
+                return reply["ok"]
+            if error["kind"] == "refused":
                 raise PoolRefused(f"HTCondor refused ({name}): {error['message']}")
-            return reply["ok"]
+            await self.kill()
+            raise PoolUnavailable(f"HTCondor cannot be reached: {error['message']}")
 
     async def _exchange(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if self._process is None or self._process.returncode is not None:
@@ -174,6 +179,16 @@ class _Helper:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def _not_begun(reply: Mapping[str, Any]) -> bool:
+    """Whether a call failed before HTCondor heard what was asked."""
+    error = reply.get("error")
+    return (
+        error is not None
+        and error["kind"] == "unavailable"
+        and any(words in error["message"] for words in ("Failed to connect", "session"))
+    )
 
 
 class Pool:
