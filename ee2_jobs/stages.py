@@ -126,40 +126,43 @@ async def record_cluster(
     """The jobs are in HTCondor's queue: `created` becomes `queued`, and each job gets its scheduler
     id (`cluster.proc`), given by job id. Jobs cancelled meanwhile are marked for removal."""
     now = now_s()
+    mine: Document = {
+        "submission": run.submission_id,
+        "stage": run.stage.value,
+        "try": run.try_number,
+    }
     queued = {"status": Status.QUEUED.value, "queued": now, "updated": now}
     cluster = _cluster_in_order(run, scheduler_ids)
     if cluster is not None:
         # One update instead of one per job, which for 10,000 jobs takes seconds.
         scheduler_id = {"$concat": [f"{cluster}.", {"$toString": "$index"}]}
         done = await store.jobs.update_many(
-            {
-                "submission": run.submission_id,
-                "stage": run.stage.value,
-                "try": run.try_number,
-                "status": Status.CREATED.value,
-            },
+            {**mine, "status": Status.CREATED.value},
             [{"$set": {**queued, "scheduler_id": scheduler_id, "scheduler_type": "condor"}}],
         )
         matched = done.matched_count
     else:
-        matched = await _update_each(
-            store,
-            [
-                UpdateOne(
-                    {"_id": ObjectId(job_id), "status": Status.CREATED.value},
-                    {"$set": {**queued, "scheduler_id": sid, "scheduler_type": "condor"}},
-                )
-                for job_id, sid in scheduler_ids.items()
-            ],
-        )
-    if matched < len(scheduler_ids):
-        await _record_the_fast(store, scheduler_ids, now)
+        of_created = {"status": Status.CREATED.value}
+        matched = await _set_ids(store, scheduler_ids, of_created, queued)
+    if matched == len(scheduler_ids):
+        return
+    # Some left `created` before that: they run already, or have ended, or were cancelled.
+    without = {"scheduler_id": {"$exists": False}}
+    quick = [str(job["_id"]) async for job in store.jobs.find({**mine, **without}, {"_id": 1})]
+    await _set_ids(store, {j: scheduler_ids[j] for j in quick if j in scheduler_ids}, without, {})
+    await store.jobs.update_many(
+        {**mine, "status": Status.TERMINATED.value, "scheduler_id": {"$exists": True}},
+        {"$set": {"remove": True}},
+    )
+    await store.jobs.update_many(
+        {**mine, "status": Status.RUNNING.value, "queued": {"$exists": False}},
+        {"$set": {"queued": now}},
+    )
 
 
 def _cluster_in_order(run: StageRun, scheduler_ids: Mapping[str, str]) -> str | None:
-    """The cluster, if it has all of the try's jobs and each one's proc is its place in the stage."""
-    first = next(iter(scheduler_ids.values()))
-    cluster = first.partition(".")[0]
+    """The cluster, if it has all jobs of the try and the proc of each is its place in the stage."""
+    cluster = next(iter(scheduler_ids.values())).partition(".")[0]
     if len(run.jobs) != len(scheduler_ids):
         return None
     for job in run.jobs:
@@ -168,37 +171,22 @@ def _cluster_in_order(run: StageRun, scheduler_ids: Mapping[str, str]) -> str | 
     return cluster
 
 
-async def _update_each(store: Store, updates: Sequence[UpdateOne]) -> int:
-    """How many records matched."""
-    matched = 0
-    for start in range(0, len(updates), _CHUNK):
-        done = await store.jobs.bulk_write(updates[start : start + _CHUNK], ordered=False)
-        matched += done.matched_count
+async def _set_ids(
+    store: Store, scheduler_ids: Mapping[str, str], condition: Document, more: Document
+) -> int:
+    """Set the scheduler ids, one update per job, where the condition holds; how many matched."""
+    pairs, matched = list(scheduler_ids.items()), 0
+    for start in range(0, len(pairs), _CHUNK):
+        updates = [
+            UpdateOne(
+                {"_id": ObjectId(job_id), **condition},
+                {"$set": {**more, "scheduler_id": sid, "scheduler_type": "condor"}},
+            )
+            for job_id, sid in pairs[start : start + _CHUNK]
+        ]
+        matched += (await store.jobs.bulk_write(updates, ordered=False)).matched_count
         await asyncio.sleep(0)
     return matched
-
-
-async def _record_the_fast(store: Store, scheduler_ids: Mapping[str, str], now: float) -> None:
-    """Scheduler ids of the jobs that left `created` before it could be noted that they are queued:
-    they run already, or have ended, or were cancelled."""
-    await _update_each(
-        store,
-        [
-            UpdateOne(
-                {"_id": ObjectId(job_id), "scheduler_id": {"$exists": False}},
-                {"$set": {"scheduler_id": sid, "scheduler_type": "condor"}},
-            )
-            for job_id, sid in scheduler_ids.items()
-        ],
-    )
-    ids = {"$in": [ObjectId(job_id) for job_id in scheduler_ids]}
-    await store.jobs.update_many(
-        {"_id": ids, "status": Status.TERMINATED.value}, {"$set": {"remove": True}}
-    )
-    await store.jobs.update_many(
-        {"_id": ids, "status": Status.RUNNING.value, "queued": {"$exists": False}},
-        {"$set": {"queued": now}},
-    )
 
 
 async def submit_failed(store: Store, run: StageRun, message: str) -> None:

@@ -6,7 +6,7 @@ from ee2_jobs.errors import InvalidInput
 from ee2_jobs.logs import parse_lines
 from ee2_jobs.model import Status
 from ee2_jobs.runs import parse_ending
-from ee2_jobs.stages import split_children
+from ee2_jobs.stage_jobs import split_children
 
 OUTPUT = {"version": "1.1", "id": "66f2a1c09b1e4d0007a3c511", "result": [{"report_ref": "1/2/3"}]}
 
