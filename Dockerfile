@@ -2,10 +2,14 @@
 # and triggerer. compose.yaml starts them, with MongoDB, PostgreSQL and an HTCondor pool beside them.
 FROM debian:trixie-slim AS engine
 
+# Jobs run as ee2jobs. The engine, ee2, is in its group, to hand it the jobs' tickets.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --create-home --home-dir /var/lib/ee2 ee2
+    && useradd --system --user-group --no-create-home ee2jobs \
+    && useradd --system --create-home --home-dir /var/lib/ee2 --groups ee2jobs ee2 \
+    && install -d -o ee2 -g ee2 /srv/ee2/artifacts /srv/ee2/logs \
+    && install -d -o ee2 -g ee2jobs -m 2770 /srv/ee2/stage
 
 WORKDIR /opt/ee2
 COPY requirements.txt ./
@@ -36,6 +40,8 @@ USER ee2
 # An HTCondor pool of one machine, for trying the parts together. A real pool replaces it.
 FROM engine AS pool
 USER root
-RUN apt-get update \
+# Slim images leave documentation out; the example reads are filed there.
+RUN echo 'path-include=/usr/share/doc/bowtie2*' > /etc/dpkg/dpkg.cfg.d/ee2 \
+    && apt-get update \
     && apt-get install -y --no-install-recommends minicondor bowtie2 samtools bowtie2-examples \
     && rm -rf /var/lib/apt/lists/*

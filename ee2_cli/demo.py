@@ -24,7 +24,8 @@ def run(settings: StackSettings, console: Console) -> None:
     with Rpc(settings.rpc_url, token_file(settings).read_text()) as engine:
         console.print(
             f"\nAligning 10,000 pairs of reads of the lambda phage, cut into {PARAMS['chunks']} "
-            f"pieces ({METHOD})"
+            f"pieces ({METHOD})",
+            soft_wrap=True,
         )
         batch_id = engine.call("run_split_aggregate", {"method": METHOD, "params": [PARAMS]})
         view = follow(engine, batch_id, console)

@@ -34,7 +34,11 @@ def run(
     ] = "[]",
     wsid: Workspace = None,
     split: Annotated[
-        bool, typer.Option("--split", help="Split, process and aggregate, as the app declares")
+        bool,
+        typer.Option(
+            "--split",
+            help="Split, process and aggregate, as the app declares; PARAMS are the split's",
+        ),
     ] = False,
     follow: Follow = False,
 ) -> None:
@@ -165,7 +169,7 @@ def _json(text: str) -> Any:
             text = Path(text[1:]).read_text()
         return json.loads(text)
     except OSError as e:
-        raise StackError(f"The parameters cannot be read: {e}") from None
+        raise StackError(f"The file {text[1:]} cannot be read: {e.strerror}") from None
     except ValueError as e:
         raise StackError(f"The parameters are not JSON: {e}") from None
 

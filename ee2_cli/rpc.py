@@ -45,7 +45,7 @@ class Rpc:
             response = self._client.post(self._url, json=body)
         except httpx.HTTPError as e:
             raise StackError(
-                f"The engine at {self._url} does not answer ({e}). Is it up? ./ee2 status"
+                f"The engine at {self._url} does not answer ({e}). Start it with ./ee2 up"
             ) from None
         try:
             answer = response.json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ def job_table(states: Iterable[Mapping[str, Any]]) -> None:
         # EE2 never advances a batch's own state: its children tell how it stands
         status = "" if s["batch_job"] and s["status"] == "created" else s["status"]
         table.add_row(s["job_id"], created, method, s["user"], _state(status), note)
-    Console().print(table)
+    # A pipe or a file has no width of its own.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 @dataclass(frozen=True)

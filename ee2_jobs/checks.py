@@ -50,9 +50,7 @@ def parse_exclude(value: Any) -> frozenset[str]:
         raise InvalidInput("exclude_fields must be a list of field names")
     fields = frozenset(f.replace("__", ".") for f in value)
     for field in sorted(fields):
-        top, _, nested = field.partition(".")
-        known = top in PLAIN or top in TIMES or top in DERIVED
-        if not known or (top == "job_input" and nested and nested.split(".")[0] not in JOB_INPUT):
+        if not is_field(field):
             raise InvalidInput(
                 f"exclude_fields: a job record has no field '{field}'; it has: "
                 f"{', '.join(sorted({*PLAIN, *TIMES, *DERIVED}))}"
@@ -60,14 +58,30 @@ def parse_exclude(value: Any) -> frozenset[str]:
     return fields
 
 
-def _projection(exclude: frozenset[str]) -> Document:
+def is_field(name: str) -> bool:
+    """Whether this is a field of the record as clients see it, or (`a.b`) a part of one."""
+    top, *nested = name.split(".")
+    if top == "job_input" and nested and nested[0] not in JOB_INPUT:
+        return False
+    known = top in PLAIN or top in TIMES or top in DERIVED
+    return known and all(n and not n.startswith("$") and "\0" not in n for n in nested)
+
+
+def outermost(fields: Iterable[str]) -> set[str]:
+    """The fields without those that are parts of others among them: MongoDB takes no such pair."""
+    given = set(fields)
+    return {
+        field
+        for field in given
+        if not any(field.startswith(f"{other}.") for other in given)
+    }
+
+
+def projection(exclude: frozenset[str]) -> Document:
     """What need not be fetched. What rights and derived fields need is fetched all the same."""
     hidden = dict.fromkeys(_HIDDEN, 0)
-    tops = {f for f in exclude if "." not in f}
-    for field in exclude:
-        if field not in _NEEDED and field not in DERIVED and field.split(".")[0] not in (
-            tops - {field}
-        ):
+    for field in outermost(exclude):
+        if field not in _NEEDED and field not in DERIVED:
             hidden[field] = 0
     return hidden
 
@@ -140,7 +154,7 @@ async def stage_jobs(store: Store, batch_ids: Sequence[str]) -> dict[str, dict[s
     return found
 
 
-async def _states(
+async def states_of(
     store: Store, jobs: Iterable[Document], exclude: frozenset[str]
 ) -> dict[str, Document]:
     """The wire's states by job id; parents of batches carry counts and stage jobs."""
@@ -183,7 +197,7 @@ async def check_jobs(
     wanted = {str(job_id): job_oid(job_id) for job_id in job_ids}
     jobs = await engine.store.jobs.find(
         {"_id": {"$in": list(set(wanted.values()))}},
-        _projection(fields),
+        projection(fields),
         batch_size=ONE_BATCH,
     ).to_list()
     if not jobs:
@@ -192,7 +206,7 @@ async def check_jobs(
         allowed = {str(job["_id"]) for job in jobs}
     else:
         allowed = await permitted(engine, caller, jobs, Level.READ)
-    states = await _states(
+    states = await states_of(
         engine.store, (j for j in jobs if str(j["_id"]) in allowed), fields
     )
     known = {str(job["_id"]) for job in jobs}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
@@ -22,7 +21,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from ee2_jobs.errors import InvalidInput, NotFound
-from ee2_jobs.model import Document, now_s, to_ms
+from ee2_jobs.model import Document, now_s, parse_time_s, to_ms
 from ee2_jobs.store import Store
 
 BUCKET_LINES = 250  # a bucket with as many is full; the last append may bring more
@@ -81,26 +80,10 @@ def _is_error(value: Any) -> bool:
 
 def _time_s(value: Any) -> float:
     try:
-        time_s = _parsed_time_s(value)
+        time_s = parse_time_s(value)
     except (ValueError, OverflowError):
         return now_s()
     return time_s if 0 <= time_s <= _LATEST_S else now_s()
-
-
-def _parsed_time_s(value: Any) -> float:
-    if isinstance(value, bool) or value is None:
-        return now_s()
-    if isinstance(value, int):
-        return value / 1000
-    if isinstance(value, float):
-        return value
-    text = str(value).strip()
-    if text.isdigit():
-        return int(text) / 1000
-    if text.replace(".", "", 1).isdigit():
-        return float(text)
-    parsed = datetime.fromisoformat(text)
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 async def append(

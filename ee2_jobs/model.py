@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import enum
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
@@ -94,6 +95,25 @@ def now_s() -> float:
 def to_ms(seconds: float | int) -> int:
     """Stored seconds as the wire's integer milliseconds."""
     return round(float(seconds) * 1000)
+
+
+def parse_time_s(value: Any) -> float:
+    """A time as clients send it, in seconds since the epoch (`ee2-api` 2.12): whole number = ms,
+    fraction = s, digits in a string = ms, digits with a dot = s, other string = an ISO date, in UTC
+    unless it says otherwise. ValueError or OverflowError if it is none of these."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is no time")
+    if isinstance(value, int):
+        return value / 1000
+    if isinstance(value, float):
+        return value
+    text = value.strip()
+    if text.isdigit():
+        return int(text) / 1000
+    if text.replace(".", "", 1).isdigit():
+        return float(text)
+    parsed = datetime.fromisoformat(text)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def job_oid(value: Any, *, null_message: str = "Please provide a valid job id") -> ObjectId:

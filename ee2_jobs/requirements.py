@@ -43,7 +43,9 @@ class Requirements:
         }
 
 
-def _number(value: Any, pattern: re.Pattern[str], what: str, least: str) -> int | None:
+def _number(
+    value: Any, pattern: re.Pattern[str], what: str, least: str, source: str
+) -> int | None:
     """An int, or a string with the unit that `pattern` allows; None if not given."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -54,11 +56,38 @@ def _number(value: Any, pattern: re.Pattern[str], what: str, least: str) -> int 
         number = int(match.group(1))
     if number is None:
         raise InvalidInput(
-            f"Found illegal {what} request '{value}' in job requirements from {SOURCE}"
+            f"Found illegal {what} request '{value}' in job requirements from {source}"
         )
     if number < 1:
         raise InvalidInput(f"{least} must be at least 1")
     return number
+
+
+def parse_requested(requested: Any, source: str = SOURCE) -> dict[str, Any]:
+    """What a client asks for, checked: those of the keys `request_cpus`, `request_memory` (MB),
+    `request_disk` (GB), `client_group` and `time_limit_s` that have a value. InvalidInput with
+    EE2's texts, in which `source` says where the value stands."""
+    if requested is None:
+        requested = _NOTHING
+    if not isinstance(requested, Mapping):
+        raise InvalidInput("job_requirements must be a mapping")
+
+    def number(key: str, pattern: re.Pattern[str], what: str, least: str) -> int | None:
+        return _number(requested.get(key), pattern, what, least, source)
+
+    group = requested.get("client_group")
+    asked = {
+        "request_cpus": number("request_cpus", _CPUS, "cpu", "CPU count"),
+        "request_memory": number("request_memory", _MEMORY, "memory", "memory in MB"),
+        "request_disk": number("request_disk", _DISK, "disk", "disk space in GB"),
+        "time_limit_s": number("time_limit_s", _CPUS, "time limit", "time limit in s"),
+    }
+    if group is not None and (not isinstance(group, str) or "=" in group):
+        raise InvalidInput(
+            f"Found illegal client group '{group}' in job requirements from {source}"
+        )
+    asked["client_group"] = (group or "").strip() or None
+    return {key: value for key, value in asked.items() if value is not None}
 
 
 def resolve(
@@ -71,33 +100,10 @@ def resolve(
     may_ask: whether the caller is a full administrator.
     Raises InvalidInput with EE2's texts; a value that is wrong is told before a right that lacks.
     """
-    if requested is None:
-        requested = _NOTHING
-    if not isinstance(requested, Mapping):
-        raise InvalidInput("job_requirements must be a mapping")
-    cpus = _number(requested.get("request_cpus"), _CPUS, "cpu", "CPU count")
-    memory_mb = _number(requested.get("request_memory"), _MEMORY, "memory", "memory in MB")
-    disk_gb = _number(requested.get("request_disk"), _DISK, "disk", "disk space in GB")
-    time_limit_s = _number(requested.get("time_limit_s"), _CPUS, "time limit", "time limit in s")
-    group = requested.get("client_group")
-    if group is not None and (not isinstance(group, str) or "=" in group):
-        raise InvalidInput(
-            f"Found illegal client group '{group}' in job requirements from {SOURCE}"
-        )
-    group = (group or "").strip() or None
-    asked = {
-        k: v
-        for k, v in {
-            "request_cpus": cpus,
-            "request_memory": memory_mb,
-            "request_disk": disk_gb,
-            "client_group": group,
-            "time_limit_s": time_limit_s,
-        }.items()
-        if v is not None
-    }
+    asked = parse_requested(requested)
     if asked and not may_ask:
         raise InvalidInput("In order to specify job requirements you must be a full admin")
+    group = asked.get("client_group")
     name = group or app.client_group or groups.default
     defaults = groups.groups.get(name)
     if defaults is None:
@@ -107,10 +113,10 @@ def resolve(
             )
         raise InvalidInput(f"No such clientgroup: {name}")
     return Requirements(
-        cpus=cpus or app.cpus or defaults.cpus,
-        memory_mb=memory_mb or app.memory_mb or defaults.memory_mb,
-        disk_gb=disk_gb or app.disk_gb or defaults.disk_gb,
+        cpus=asked.get("request_cpus") or app.cpus or defaults.cpus,
+        memory_mb=asked.get("request_memory") or app.memory_mb or defaults.memory_mb,
+        disk_gb=asked.get("request_disk") or app.disk_gb or defaults.disk_gb,
         client_group=name,
-        time_limit_s=time_limit_s or app.time_limit_s or defaults.time_limit_s,
+        time_limit_s=asked.get("time_limit_s") or app.time_limit_s or defaults.time_limit_s,
         requested=asked,
     )

@@ -55,6 +55,10 @@ class Settings(BaseModel):
     max_batch_jobs: int = Field(default=100_000, ge=1, description="jobs in one batch at most")
     max_body_mb: int = Field(default=64, ge=1, description="size of a request at most, MB")
     artifact_days: int = Field(default=14, ge=1, description="age at which artifacts are deleted")
+    concierge_user: str = Field(
+        default="kbaseconcierge", min_length=1, description="who may call run_job_concierge"
+    )
+    max_list_jobs: int = Field(default=10_000, ge=1, description="jobs in one listing at most")
     service_version: str = "0.1.0"
 
     def groups(self) -> ClientGroups:

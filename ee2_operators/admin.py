@@ -67,8 +67,13 @@ async def _reconcile(parts: Parts, log: Any) -> None:
 async def _empty_outbox(parts: Parts, log: Any) -> None:
     """Have the API server start what was accepted and not started: a trigger cannot make runs."""
     headers = {"Authorization": engine_token(parts.settings.secret_key)}
-    async with httpx.AsyncClient(timeout=30, trust_env=False, headers=headers) as client:
-        answer = await client.post(f"{parts.settings.rpc_url}/outbox")
+    try:
+        async with httpx.AsyncClient(timeout=30, trust_env=False, headers=headers) as client:
+            answer = await client.post(f"{parts.settings.rpc_url}/outbox")
+    except httpx.TransportError as e:
+        # It is being restarted, say. Next minute again.
+        log.warning("The API server does not answer at %s: %r", parts.settings.rpc_url, e)
+        return
     answer.raise_for_status()
     if count := answer.json()["starting"]:
         log.warning("Starting %d submissions that were accepted and not started", count)
