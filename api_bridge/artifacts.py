@@ -1,7 +1,8 @@
 """Artifacts over HTTP: PUT, GET and HEAD of `artifacts/{submission}/{job}/{name}`.
 
 A job's token writes below its own job and reads what its submission or its batch holds; a user's
-token, or the session of a signed-in browser, reads what belongs to jobs that the user may read.
+token, or the session of a signed-in browser, reads what belongs to jobs that the user may read
+(with `?as_admin=1`: that the administrator may).
 Bodies are streamed. Errors are plain text with an HTTP status.
 """
 
@@ -20,6 +21,7 @@ from api_bridge.service import Service, bare_token, require_live
 from ee2_jobs.artifacts import Artifact, Artifacts
 from ee2_jobs.errors import Denied, EngineError, NotFound
 from ee2_jobs.identity import Caller
+from ee2_jobs.model import truthy
 from ee2_jobs.rights import Level, require
 
 BrowserUser = Callable[[Request], Awaitable[str | None]]
@@ -93,7 +95,8 @@ class ArtifactEndpoint:
         return Response(status_code=201)
 
     async def _get(self, request: Request, artifact: Artifact) -> Response:
-        await self._require_read(await self._reader(request), artifact)
+        as_admin = truthy(request.query_params.get("as_admin"))
+        await self._require_read(await self._reader(request), artifact, as_admin)
         size_bytes = await self._store().size(artifact)
         headers = {**_HEADERS, **_kind(artifact.name), "Content-Length": str(size_bytes)}
         if request.method == "HEAD":
@@ -108,7 +111,7 @@ class ArtifactEndpoint:
                 return Caller(user)
         return await self._service().identity.caller(bare_token(header))
 
-    async def _require_read(self, caller: Caller, artifact: Artifact) -> None:
+    async def _require_read(self, caller: Caller, artifact: Artifact, as_admin: bool) -> None:
         """Denied unless the caller may read that artifact. All of one answer for artifacts of other
         submissions' jobs and of no job: a name tells nothing."""
         service = self._service()
@@ -123,7 +126,7 @@ class ArtifactEndpoint:
         if job.get("submission") != artifact.submission:
             raise NotFound(f"There is no artifact '{artifact}'")
         if caller.job is None:
-            await require(service.engine, caller, job, Level.READ)
+            await require(service.engine, caller, job, Level.READ, as_admin=as_admin)
         elif mine.get("batch_id") is None or mine["batch_id"] != job.get("batch_id"):
             raise Denied(f"The token of job {caller.job} may not be used for '{artifact}'")
 

@@ -6,23 +6,26 @@ Forms and texts are EE2's; where we differ, `docs/compatibility.md` says why.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
+from api_bridge.batch_methods import BATCH_METHODS
+from api_bridge.listing_methods import LISTING_METHODS
+from api_bridge.params import (
+    Params,
+    boolean,
+    code_of_cancel,
+    is_as_admin,
+    retried_answer,
+    whole,
+)
 from api_bridge.runner_methods import RUNNER_METHODS
 from api_bridge.service import Method, Service
-from ee2_jobs import cancel, checks, logs, retry, runs, submit
+from ee2_jobs import cancel, checks, concierge, interventions, logs, retry, runs, submit
 from ee2_jobs.errors import InvalidInput
 from ee2_jobs.identity import Caller
-from ee2_jobs.model import TerminatedCode, truthy
+from ee2_jobs.model import truthy
 from ee2_jobs.requests import required
 from ee2_jobs.rights import Level, require, require_admin
-
-Params = Mapping[str, Any]
-
-
-def _as_admin(params: Params) -> bool:
-    return truthy(params.get("as_admin"))
 
 
 async def ver(service: Service, caller: Caller) -> str:
@@ -83,6 +86,13 @@ async def run_job(service: Service, caller: Caller, params: Params) -> str:
     return await submit.run_job(service.engine, caller, params)
 
 
+async def run_job_concierge(
+    service: Service, caller: Caller, params: Params, concierge_params: Params
+) -> str:
+    """Accept one job of the concierge; its id."""
+    return await concierge.run_job_concierge(service.engine, caller, params, concierge_params)
+
+
 async def run_job_batch(
     service: Service, caller: Caller, params: Any, batch_params: Params
 ) -> dict[str, Any]:
@@ -96,45 +106,35 @@ async def run_split_aggregate(service: Service, caller: Caller, params: Params) 
     return await submit.run_split_aggregate(service.engine, caller, params)
 
 
-def _retried(one: retry.Retried) -> dict[str, Any]:
-    if one.error is not None:
-        return {"job_id": one.job_id, "error": str(one.error)}
-    return {"job_id": one.job_id, "retry_id": one.retry_id}
-
-
 async def retry_job(service: Service, caller: Caller, params: Params) -> dict[str, Any]:
     """Retry one job; the id of the first attempt and of the new one."""
     job_id = params.get("job_id")
     if job_id is None or job_id == "":
         raise InvalidInput("Please provide a valid job id")
     one = (
-        await retry.retry_jobs(service.engine, caller, [job_id], as_admin=_as_admin(params))
+        await retry.retry_jobs(service.engine, caller, [job_id], as_admin=is_as_admin(params))
     )[0]
     if one.error is not None:
         raise one.error
-    return _retried(one)
+    return retried_answer(one)
 
 
 async def retry_jobs(service: Service, caller: Caller, params: Params) -> list[dict[str, Any]]:
     """Retry several jobs; one answer per id, in order."""
     done = await retry.retry_jobs(
-        service.engine, caller, params.get("job_ids"), as_admin=_as_admin(params)
+        service.engine, caller, params.get("job_ids"), as_admin=is_as_admin(params)
     )
-    return [_retried(one) for one in done]
+    return [retried_answer(one) for one in done]
 
 
 async def cancel_job(service: Service, caller: Caller, params: Params) -> None:
     """Cancel a job or a batch. An administrator's cancel is recorded as one."""
-    as_admin = _as_admin(params)
-    code = params.get("terminated_code")
-    if code is None and as_admin:
-        code = int(TerminatedCode.BY_ADMIN)
     await cancel.cancel_job(
         service.engine,
         caller,
         required(params, "job_id"),
-        terminated_code=code,
-        as_admin=as_admin,
+        terminated_code=code_of_cancel(params),
+        as_admin=is_as_admin(params),
     )
 
 
@@ -145,19 +145,19 @@ async def check_job(service: Service, caller: Caller, params: Params) -> Any:
         caller,
         required(params, "job_id"),
         exclude=params.get("exclude_fields"),
-        as_admin=_as_admin(params),
+        as_admin=is_as_admin(params),
     )
 
 
 async def check_jobs(service: Service, caller: Caller, params: Params) -> Any:
     """Several jobs' states, as a list in `job_states` or as a mapping by id."""
-    as_list = _boolean(params.get("return_list", 1), "return_list")
+    as_list = boolean(params.get("return_list", 1), "return_list")
     states = await checks.check_jobs(
         service.engine,
         caller,
         params.get("job_ids"),
         exclude=params.get("exclude_fields"),
-        as_admin=_as_admin(params),
+        as_admin=is_as_admin(params),
     )
     return {"job_states": list(states.values())} if as_list else states
 
@@ -169,7 +169,7 @@ async def check_job_batch(service: Service, caller: Caller, params: Params) -> A
         caller,
         required(params, "job_id"),
         exclude=params.get("exclude_fields"),
-        as_admin=_as_admin(params),
+        as_admin=is_as_admin(params),
     )
 
 
@@ -177,7 +177,7 @@ async def check_job_canceled(service: Service, caller: Caller, params: Params) -
     """Whether the job was cancelled, and whether it has ended."""
     job_id = required(params, "job_id")
     canceled, finished = await checks.job_canceled(
-        service.engine, caller, job_id, as_admin=_as_admin(params)
+        service.engine, caller, job_id, as_admin=is_as_admin(params)
     )
     return {"job_id": job_id, "canceled": canceled, "finished": finished}
 
@@ -185,7 +185,7 @@ async def check_job_canceled(service: Service, caller: Caller, params: Params) -
 async def get_job_status(service: Service, caller: Caller, params: Params) -> dict[str, str]:
     """The status word alone."""
     word = await checks.job_status(
-        service.engine, caller, required(params, "job_id"), as_admin=_as_admin(params)
+        service.engine, caller, required(params, "job_id"), as_admin=is_as_admin(params)
     )
     return {"status": word}
 
@@ -193,7 +193,7 @@ async def get_job_status(service: Service, caller: Caller, params: Params) -> di
 async def get_job_params(service: Service, caller: Caller, params: Params) -> Any:
     """What a runner needs to start the app."""
     return await checks.job_params(
-        service.engine, caller, required(params, "job_id"), as_admin=_as_admin(params)
+        service.engine, caller, required(params, "job_id"), as_admin=is_as_admin(params)
     )
 
 
@@ -204,7 +204,7 @@ async def start_job(service: Service, caller: Caller, params: Params) -> None:
         caller,
         required(params, "job_id"),
         skip_estimation=truthy(params.get("skip_estimation", True)),
-        as_admin=_as_admin(params),
+        as_admin=is_as_admin(params),
     )
 
 
@@ -215,8 +215,20 @@ async def finish_job(service: Service, caller: Caller, params: Params) -> None:
         caller,
         required(params, "job_id"),
         params,
-        as_admin=_as_admin(params),
+        as_admin=is_as_admin(params),
     )
+
+
+async def update_job_status(service: Service, caller: Caller, params: Params) -> str:
+    """Set a job's status by force; administrators only. The job's id."""
+    return await interventions.force_status(
+        service.engine, caller, required(params, "job_id"), required(params, "status")
+    )
+
+
+async def handle_held_job(service: Service, caller: Caller, cluster_id: Any) -> dict[str, Any]:
+    """End the job that the scheduler holds under this id; administrators only. Its record."""
+    return await interventions.end_held_job(service.engine, caller, cluster_id)
 
 
 async def add_job_logs(
@@ -224,10 +236,10 @@ async def add_job_logs(
 ) -> dict[str, Any]:
     """Append log lines; how many lines there are then. An empty list, which a runner sends every
     second, is answered from memory once this process has seen the log."""
-    if _as_admin(params):
+    if is_as_admin(params):
         require_admin(caller, Level.WRITE)
     job = await service.memory.facts(required(params, "job_id"))
-    await require(service.engine, caller, job, Level.WRITE, as_admin=_as_admin(params))
+    await require(service.engine, caller, job, Level.WRITE, as_admin=is_as_admin(params))
     job_id = str(job["_id"])
     count = service.memory.log_lines(job_id)
     if lines or count is None:
@@ -244,9 +256,9 @@ async def get_job_logs(service: Service, caller: Caller, params: Params) -> dict
     if params.get("skip_lines") and params.get("offset"):
         raise InvalidInput("Please provide only one of skip_lines or offset")
     name = "skip_lines" if "skip_lines" in params else "offset"
-    skip = _whole(params.get(name), name)
-    limit = _whole(params.get("limit"), "limit")
-    as_admin = _as_admin(params)
+    skip = whole(params.get(name), name)
+    limit = whole(params.get("limit"), "limit")
+    as_admin = is_as_admin(params)
     if as_admin:
         require_admin(caller, Level.READ)
     job = await service.memory.facts(required(params, "job_id"))
@@ -257,29 +269,6 @@ async def get_job_logs(service: Service, caller: Caller, params: Params) -> dict
         "last_line_number": min(skip, page.count) + len(page.lines),
         "count": page.count,
     }
-
-
-def _whole(value: Any, field: str) -> int:
-    """A whole number from 0 on; null is 0, digits in a string are taken."""
-    if value is None:
-        return 0
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:18])
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidInput(f"{field} must be a whole number from 0 on, not {value!r}")
-    return min(value, 2**62)
-
-
-def _boolean(value: Any, field: str) -> bool:
-    """EE2's reading of flags (`ee2-api` 1.9): numbers, numbers in strings, true and false."""
-    if isinstance(value, str):
-        try:
-            return bool(float(value))
-        except ValueError:
-            if value.strip().lower() not in ("true", "false"):
-                raise InvalidInput(f"{field}: {value} is not a boolean value") from None
-            return value.strip().lower() == "true"
-    return bool(value)
 
 
 def _lines_not_stored(service: Service, params: list[Any]) -> dict[str, Any]:
@@ -297,6 +286,7 @@ METHODS: dict[str, Method] = {
     "execution_engine2.is_admin": Method(is_admin),
     "execution_engine2.get_admin_permission": Method(get_admin_permission),
     "execution_engine2.run_job": Method(run_job, (dict,)),
+    "execution_engine2.run_job_concierge": Method(run_job_concierge, (dict, dict)),
     "execution_engine2.run_job_batch": Method(run_job_batch, (list, dict)),
     "execution_engine2.run_split_aggregate": Method(run_split_aggregate, (dict,)),
     "execution_engine2.retry_job": Method(retry_job, (dict,)),
@@ -312,9 +302,13 @@ METHODS: dict[str, Method] = {
     "execution_engine2.get_job_params": Method(get_job_params, (dict,), job_token="live"),
     "execution_engine2.start_job": Method(start_job, (dict,), job_token="always", void=True),
     "execution_engine2.finish_job": Method(finish_job, (dict,), job_token="always", void=True),
+    "execution_engine2.update_job_status": Method(update_job_status, (dict,)),
+    "execution_engine2.handle_held_job": Method(handle_held_job, (str,)),
     "execution_engine2.add_job_logs": Method(
         add_job_logs, (dict, list), job_token="always", on_trouble=_lines_not_stored
     ),
     "execution_engine2.get_job_logs": Method(get_job_logs, (dict,), job_token="always"),
+    **BATCH_METHODS,
+    **LISTING_METHODS,
     **RUNNER_METHODS,
 }

@@ -16,6 +16,8 @@ from ee2_jobs.model import now_s
 from ee2_jobs.store import Store
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+# How many apps a message lists.
+_LISTED = 20
 
 
 class AppRequirements(BaseModel):
@@ -121,12 +123,21 @@ class LocalCatalog:
             known = await self._store.apps.count_documents({"module": module}, limit=1)
             if known:
                 raise InvalidInput(f"The app {module} has no version '{wanted}'")
-            raise InvalidInput(
-                f"There is no app '{module}': ./ee2 apps lists those of this service"
-            )
+            raise InvalidInput(f"There is no app '{module}'; {await self._there_are()}")
         app = App.model_validate(found)
         self._cache[key] = (time.monotonic() + self.KEEP_S, app)
         return app
+
+    async def _there_are(self) -> str:
+        names = sorted(await self._store.apps.distinct("module", {"current": True}))
+        more = f", and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        return f"this service has: {', '.join(names[:_LISTED]) or 'none'}{more}"
+
+
+async def current_apps(store: Store) -> list[App]:
+    """The apps of the local catalog, each at its current version, by name."""
+    found = store.apps.find({"current": True}, {"_id": 0, "current": 0, "added": 0})
+    return [App.model_validate(app) async for app in found.sort("module", 1)]
 
 
 def read_app(folder: Path) -> App:

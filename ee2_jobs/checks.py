@@ -18,6 +18,7 @@ from ee2_jobs.rights import Level, permitted, require, require_admin
 from ee2_jobs.store import Store
 
 ONE_BATCH = 10_000  # a first answer of 101 records costs a second round trip
+MAX_PARTS = 20  # of a nested field's name
 TIMES = ("queued", "estimating", "running", "finished", "updated")
 PLAIN = (
     "user", "authstrat", "wsid", "status", "scheduler_type", "scheduler_id",
@@ -63,18 +64,22 @@ def is_field(name: str) -> bool:
     top, *nested = name.split(".")
     if top == "job_input" and nested and nested[0] not in JOB_INPUT:
         return False
-    known = top in PLAIN or top in TIMES or top in DERIVED
-    return known and all(n and not n.startswith("$") and "\0" not in n for n in nested)
+    if top not in PLAIN and top not in TIMES and top not in DERIVED:
+        return False
+    return len(nested) <= MAX_PARTS and all(
+        part and not part.startswith("$") and "\0" not in part for part in nested
+    )
 
 
 def outermost(fields: Iterable[str]) -> set[str]:
     """The fields without those that are parts of others among them: MongoDB takes no such pair."""
     given = set(fields)
-    return {
-        field
-        for field in given
-        if not any(field.startswith(f"{other}.") for other in given)
-    }
+    return {field for field in given if not given & _wholes(field)}
+
+
+def _wholes(field: str) -> set[str]:
+    """What the field is a part of: of `a.b.c`, `a` and `a.b`."""
+    return {field[:i] for i, letter in enumerate(field) if letter == "."}
 
 
 def projection(exclude: frozenset[str]) -> Document:

@@ -176,12 +176,17 @@ async def add_user(
     return user
 
 
+async def require_user(store: Store, name: str) -> None:
+    """NotFound unless there is a local user of that name."""
+    if await store.users.find_one({"_id": name}) is None:
+        raise NotFound(f"There is no user '{name}': add it with ./ee2 user add {name}")
+
+
 async def create_token(
     store: Store, user: str, name: str = "", lifetime_days: float | None = None
 ) -> str:
     """A new token for a local user. Shown once: only its hash is stored."""
-    if await store.users.find_one({"_id": user}) is None:
-        raise NotFound(f"There is no user '{user}': add it with ./ee2 user add {user}")
+    await require_user(store, user)
     token = secrets.token_hex(20)
     document = {"_id": hash_token(token), "user": user, "name": name, "created": now_s()}
     if lifetime_days is not None:

@@ -133,16 +133,16 @@ def parse_app_id(value: Any, module: str) -> str | None:
     return text
 
 
-def parse_wsid(value: Any) -> int | None:
+def parse_wsid(value: Any, field: str = "wsid") -> int | None:
     """A workspace id: null or a whole number from 1 on."""
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInput(f"wsid must be a whole number, not {value!r}")
+        raise InvalidInput(f"{field} must be a whole number, not {value!r}")
     if value < 1:
-        raise InvalidInput("wsid must be at least 1")
+        raise InvalidInput(f"{field} must be at least 1")
     if value >= _INT64:
-        raise InvalidInput(f"wsid: there is no workspace {value}")
+        raise InvalidInput(f"{field}: there is no workspace {value}")
     return value
 
 

@@ -76,7 +76,7 @@ def parse_requested(requested: Any, source: str = SOURCE) -> dict[str, Any]:
         return _number(requested.get(key), pattern, what, least, source)
 
     group = requested.get("client_group")
-    asked = {
+    asked: dict[str, Any] = {
         "request_cpus": number("request_cpus", _CPUS, "cpu", "CPU count"),
         "request_memory": number("request_memory", _MEMORY, "memory", "memory in MB"),
         "request_disk": number("request_disk", _DISK, "disk", "disk space in GB"),

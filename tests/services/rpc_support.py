@@ -33,6 +33,7 @@ USERS: dict[str, tuple[str, ...]] = {
     "bob": (),  # a stranger; owns workspace 8
     "root": ("admin",),
     "eva": ("admin_read",),
+    "kbaseconcierge": (),
 }
 
 
@@ -92,7 +93,7 @@ class Bridge:
             settings=Settings(
                 rpc_url=self.url, secret_key=SECRET, stage_dir="/tmp", apps_dir="/apps",
                 artifacts_url=self._folder.as_uri(), client_groups="", runner="/r",
-                max_batch_jobs=50, max_body_mb=5,
+                max_batch_jobs=50, max_body_mb=5, max_list_jobs=20,
             ),
             groups=ClientGroups(default="njs", groups={"njs": group, "bigmem": group}),
             catalog=LocalCatalog(store),

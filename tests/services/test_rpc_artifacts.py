@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +13,8 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_bridge.direct import DirectRoute
+from ee2_cli.rpc import Rpc
+from ee2_cli.settings import StackError
 from tests.services.rpc_support import Bridge
 
 
@@ -71,6 +74,30 @@ def test_who_may_not(bridge: Bridge) -> None:
     for verb in ("GET", "PUT"):
         assert request(bridge, verb, ref, job, b"z").status_code == 403
     assert request(bridge, "GET", ref, "alice").content == b"x"
+
+
+def test_the_command_line_fetches_as_an_administrator(bridge: Bridge, tmp_path: Path) -> None:
+    job = bridge.job()
+    ref, target = f"{job}/{job}/a b/é?x=1#y", tmp_path / "new" / "file"
+    with Rpc(bridge.url, bridge.token(job)) as runner:
+        address = httpx.URL(bridge.url).copy_with(
+            raw_path=f"/services/ee2/artifacts/{job}/{job}/a%20b/%C3%A9%3Fx%3D1%23y".encode()
+        )
+        put = bridge.http.put(
+            address, headers={"Authorization": str(bridge.token(job))}, content=b"data"
+        )
+        assert put.status_code == 201
+        assert runner.download(f"artifact:{ref}", target).read_bytes() == b"data"
+    for who, as_admin in (("root", True), ("eva", True), ("alice", False)):
+        with Rpc(bridge.url, bridge.token(who)) as client:
+            client.download(f"artifact:{ref}", target, as_admin=as_admin)
+    for who, as_admin in (("root", False), ("alice", True), ("bob", True)):
+        with Rpc(bridge.url, bridge.token(who)) as client, pytest.raises(StackError, match="fetch"):
+            client.download(f"artifact:{ref}", target, as_admin=as_admin)
+    with Rpc(bridge.url, bridge.token("alice")) as client:
+        with pytest.raises(StackError, match="file/x cannot be written: "):
+            client.download(f"artifact:{ref}", target / "x")
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
 
 
 def test_a_retry_reads_what_its_batch_holds(bridge: Bridge) -> None:

@@ -35,7 +35,7 @@ RUN_JOB: list[tuple[dict[str, Any], str]] = [
     ({"method": "a.b.c"}, "Expected exactly one '.' in method ID 'a.b.c'"),
     ({"method": 7}, "method must be a string"),
     ({"method": "m.f\x07"}, "method ID contains control characters"),
-    ({"method": "nosuch.f"}, "There is no app 'nosuch'"),
+    ({"method": "nosuch.f"}, "There is no app 'nosuch'; this service has: ee2_recipes, m"),
     ({"method": "m.nosuch"}, "The app m has no method 'nosuch'"),
     ({**METHOD, "service_ver": "nosuch"}, "The app m has no version 'nosuch'"),
     ({**METHOD, "service_ver": 5}, "service_ver must be a string"),

@@ -26,7 +26,8 @@ from pymongo.errors import OperationFailure
 
 from ee2_cli import airflow, htcondor, processes, stack
 from ee2_cli.keys import load_keys
-from ee2_cli.settings import StackError, StackSettings, load_settings
+from ee2_cli.settings import REPO, StackError, StackSettings, load_settings
+from ee2_jobs.catalog import read_app
 
 SERVICES = ["mongod", "htcondor", "api-server", "scheduler", "dag-processor", "triggerer"]
 
@@ -148,6 +149,30 @@ def test_second_start_changes_nothing_and_is_quick(settings: StackSettings) -> N
     stack.up(settings)
     assert time.monotonic() - began < 10
     assert pids(settings) == before
+
+
+def test_a_changed_app_is_registered_without_a_restart(
+    settings: StackSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("airflow.cfg", "requirements.txt"):
+        shutil.copy(REPO / name, tmp_path)
+    for name in ("apps", "runner"):
+        shutil.copytree(REPO / name, tmp_path / name)
+    (tmp_path / "apps" / "ee2_test" / "methods.py").write_text("print('changed')\n")
+    monkeypatch.setattr(stack, "REPO", tmp_path)
+    before = pids(settings)
+    uri = stack.up(settings).mongo_uri
+    assert pids(settings) == before
+    changed = read_app(tmp_path / "apps" / "ee2_test")
+    with pymongo.MongoClient(uri) as client:
+        found = client.ee2.ee2_apps.find({"module": "ee2_test"}, {"current": 1, "git_commit": 1})
+        versions = {app["git_commit"]: app["current"] for app in found}
+    assert versions == {
+        changed.git_commit: True,
+        read_app(REPO / "apps" / "ee2_test").git_commit: False,
+    }
+    copy = settings.var_dir / "share" / "apps" / "ee2_test" / "methods.py"
+    assert copy.read_text() == "print('changed')\n"
 
 
 def test_a_user_can_log_in_to_airflow(settings: StackSettings) -> None:

@@ -22,7 +22,7 @@ def test_no_registry_and_no_machine_is_named() -> None:
     names = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\n")
-    registries = ["pypi" + ".org", "pythonhosted", "npm" + "js.org", "deb.deb" + "ian.org"]
+    registries = ["pypi" + ".org", "python" + "hosted", "npm" + "js.org", "deb.deb" + "ian.org"]
     words = [*registries, "/wo" + "rk/main"]
     wrong = [
         f"{name}: {word}"

@@ -1,0 +1,31 @@
+"""The pages on methods name every method that is served."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from api_bridge.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(m.partition(".")[2] for m in METHODS if m.startswith("execution_engine2."))
+# What EE2 0.0.15 offers.
+EE2 = """
+    list_config ver status run_job run_job_batch retry_job retry_jobs abandon_children
+    run_job_concierge get_job_params update_job_status add_job_logs get_job_logs finish_job
+    start_job check_job check_job_batch check_jobs check_workspace_jobs cancel_job
+    check_job_canceled get_job_status check_jobs_date_range_for_user
+    check_jobs_date_range_for_all handle_held_job is_admin get_admin_permission
+    get_client_groups
+""".split()
+
+
+def test_all_of_ee2s_methods_are_served() -> None:
+    assert set(EE2) <= set(NAMES) and len(EE2) == 28
+
+
+@pytest.mark.parametrize("page", ["compatibility.md", "reference/methods.md"])
+def test_every_method_has_a_row(page: str) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert set(NAMES) <= named, f"docs/{page} lacks {sorted(set(NAMES) - named)}"
