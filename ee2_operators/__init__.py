@@ -1,1 +1,1 @@
-"""How a submission runs: shapes become DAGs, stages become HTCondor clusters that triggers follow."""
+"""How a submission runs: shapes become DAGs, stages HTCondor clusters that triggers follow."""
