@@ -31,7 +31,7 @@ TUNED = {
 }
 # A warning about a log in /tmp would be an error; that is where a stack of a trial may be.
 ALWAYS = {"DAGMAN_USE_STRICT": 0}
-_POLL_S = 0.01
+_POLL_S = 0.02
 _TERMINATED = b"\n005 ("
 _FAILED = (b"\n012 (", b"\n009 (")
 

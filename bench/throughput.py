@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from bench.engine import TRUE, Engine
 from bench.figures import Figure, ratios, summary
 from bench.pool import plain_s
+from ee2_cli.settings import StackError
 
 BATCH = 500
 # Longer than a claim is kept for the next job, so that each job finds the pool as it is when idle.
@@ -66,7 +68,7 @@ def _many(engine: Engine) -> list[Figure]:
     ]
 
 
-def _completed(job: dict) -> dict:
+def _completed(job: dict[str, Any]) -> dict[str, Any]:
     if job["status"] != "completed":
-        raise RuntimeError(f"Job {job['_id']} is {job['status']}: {job.get('errormsg')}")
+        raise StackError(f"Job {job['_id']} is {job['status']}: {job.get('errormsg')}")
     return job

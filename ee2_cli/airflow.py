@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ee2_cli import htcondor, mongo, postgres
 from ee2_cli.keys import Keys
 from ee2_cli.services import Service, with_environment
 from ee2_cli.settings import HOST, REPO, StackError, StackSettings
+from ee2_jobs.settings import Settings, load_settings
 
 ADMIN = "admin"
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -60,6 +62,22 @@ def environment(settings: StackSettings, keys: Keys, pool: htcondor.PoolConfig) 
         "SPT_NOENV": "1",
         **given,
     }
+
+
+def engine_settings(variables: Mapping[str, str]) -> Settings:
+    """The section `[ee2]` as Airflow will read it from its file and these variables; InvalidInput
+    says what is wrong in it."""
+    parser = ConfigParser()
+    parser.read(REPO / "airflow.cfg")
+    section = dict(parser["ee2"])
+    prefix = "AIRFLOW__EE2__"
+    for name, value in variables.items():
+        if name.startswith(prefix):
+            key = name.removeprefix(prefix).lower()
+            section[key] = os.path.expandvars(os.path.expanduser(value))
+    # The services' current folder is not the caller's.
+    section["client_groups"] = str(Path("/", section["client_groups"]))
+    return load_settings(section)
 
 
 def database_uri(settings: StackSettings, keys: Keys) -> str:

@@ -1,4 +1,4 @@
-"""`./ee2 run | batch | jobs | logs | cancel`: jobs from the shell, through the JSON-RPC methods."""
+"""`./ee2 run`, `batch`, `jobs`, `result`, …: jobs from the shell, through the JSON-RPC methods."""
 
 from __future__ import annotations
 
@@ -23,8 +23,17 @@ Workspace = Annotated[int | None, typer.Option("--wsid", min=1, help="Workspace 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (run, batch, jobs, logs, cancel):
+    for command in (apps, run, batch, jobs, result, get, logs, cancel, retry):
         app.command()(command)
+
+
+def apps() -> None:
+    """List the apps of this stack with their methods."""
+    from ee2_cli.show import app_table
+    from ee2_cli.user_commands import with_store
+    from ee2_jobs.catalog import current_apps
+
+    app_table(with_store(current_apps))
 
 
 def run(
@@ -105,6 +114,35 @@ def jobs(
             job_table(states)
 
 
+def result(job_id: JobId) -> None:
+    """Print what a job returned, as JSON; of a batch, what its aggregate did."""
+    from ee2_cli.show import look, result_of
+
+    with _engine() as engine:
+        print(json.dumps(result_of(look(engine, job_id)), indent=2))
+
+
+def get(
+    artifact: Annotated[str, typer.Argument(help="As a result names it: artifact:…/…/NAME")],
+    file: Annotated[
+        Path | None, typer.Argument(help="File or folder to put it; NAME if left out")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file")] = False,
+) -> None:
+    """Fetch a file that a job has left; prints where it is."""
+    from ee2_cli.settings import StackError
+    from ee2_jobs.artifacts import Artifact
+
+    name = Artifact.parse(artifact.removeprefix("artifact:")).name.rsplit("/", 1)[-1]
+    target = file or Path(name)
+    if target.is_dir():
+        target /= name
+    if target.exists() and not force:
+        raise StackError(f"{target} exists: name another file, or overwrite it with --force")
+    with _engine() as engine:
+        print(engine.download(artifact, target, as_admin=True))
+
+
 def logs(job_id: JobId, follow: Follow = False) -> None:
     """Print the log of a job."""
     from ee2_cli.rpc import CallFailed
@@ -138,24 +176,62 @@ def cancel(job_ids: Annotated[list[str], typer.Argument(help="Jobs and batches")
             engine.call("cancel_job", {"job_id": job_id, "as_admin": 1})
 
 
+def retry(
+    job_ids: Annotated[list[str], typer.Argument(help="Jobs and batches")],
+) -> None:
+    """Run jobs again that failed or were cancelled; of a batch, all of its jobs that did.
+
+    Prints one line per job: its id, and the id of the new attempt.
+    """
+    with _engine() as engine:
+        wanted = {"job_ids": job_ids, "exclude_fields": ["job_input", "job_output"], "as_admin": 1}
+        states = engine.call("check_jobs", {**wanted, "return_list": 0})
+        batches = [i for i in states if states[i] and states[i]["batch_job"]]
+        single = [i for i in job_ids if i not in batches]
+        answers = []
+        if single:
+            answers += engine.call("retry_jobs", {"job_ids": single, "as_admin": 1})
+        for batch_id in batches:
+            ended = {"job_id": batch_id, "status_list": ["error", "terminated"], "as_admin": 1}
+            again = engine.call("retry_batch_jobs_by_status", ended)
+            if not again:
+                print(f"Batch {batch_id}: no job of it can be retried", file=sys.stderr)
+            answers += again
+    for answer in answers:
+        if "error" in answer:
+            print(answer["error"], file=sys.stderr)
+        else:
+            print(answer["job_id"], answer["retry_id"])
+    if any("error" in answer for answer in answers):
+        raise typer.Exit(1)
+
+
 def _engine() -> Rpc:
     """The engine of this stack, with the command line's own token."""
     from ee2_cli.rpc import Rpc
-    from ee2_cli.settings import StackError, load_settings
-    from ee2_cli.stack import token_file
+    from ee2_cli.settings import load_settings
+    from ee2_cli.stack import require_started, token_file
 
     settings = load_settings()
-    file = token_file(settings)
-    if not file.exists():
-        raise StackError("The stack was never started: start it with ./ee2 up")
-    return Rpc(settings.rpc_url, file.read_text())
+    require_started(settings)
+    return Rpc(settings.rpc_url, token_file(settings).read_text())
 
 
 def _follow(engine: Rpc, job_id: str) -> None:
-    from ee2_cli.show import follow
+    """Show how it goes, then the result, if there is one, and how to fetch the files in it."""
+    from ee2_cli.settings import StackError
+    from ee2_cli.show import artifacts_in, follow, result_of
 
-    if follow(engine, job_id).end != "completed":
+    view = follow(engine, job_id)
+    if view.end != "completed":
         raise typer.Exit(1)
+    try:
+        returned = result_of(view)
+    except StackError:  # an app without output, a batch without an aggregate: no failure
+        return
+    print(json.dumps(returned, indent=2))
+    for artifact in artifacts_in(returned):
+        print(f"To fetch it: ./ee2 get {artifact}", file=sys.stderr)
 
 
 def _json(text: str) -> Any:

@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(user_commands.users, name="user")
 app.add_typer(user_commands.tokens, name="token")
+app.add_typer(user_commands.workspaces, name="workspace")
 job_commands.register(app)
 
 _errors = Console(stderr=True, highlight=False)

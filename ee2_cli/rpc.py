@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -44,9 +46,7 @@ class Rpc:
         try:
             response = self._client.post(self._url, json=body)
         except httpx.HTTPError as e:
-            raise StackError(
-                f"The engine at {self._url} does not answer ({e}). Start it with ./ee2 up"
-            ) from None
+            raise self._no_answer(e) from None
         try:
             answer = response.json()
         except ValueError:
@@ -61,19 +61,34 @@ class Rpc:
         result = answer["result"]
         return result[0] if isinstance(result, list) and result else result
 
-    def download(self, artifact: str, target: Path) -> Path:
-        """Fetch an artifact (`artifact:<submission>/<job>/<name>`) into a file."""
-        address = f"{self._url}/artifacts/{artifact.removeprefix('artifact:')}"
-        target.parent.mkdir(parents=True, exist_ok=True)
+    def download(self, artifact: str, target: Path, *, as_admin: bool = False) -> Path:
+        """Fetch an artifact (`artifact:<submission>/<job>/<name>`) into a file; StackError says why
+        it cannot be fetched. The file is there when all of it is."""
+        address = f"{self._url}/artifacts/{quote(artifact.removeprefix('artifact:'))}"
+        rights = {"as_admin": 1} if as_admin else None
         partial = target.with_name(target.name + ".partial")
-        with self._client.stream("GET", address) as response:
-            if response.is_error:
-                response.read()
-                raise StackError(f"{artifact} cannot be fetched: {response.text[:500]}")
-            with partial.open("wb") as file:
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-        return partial.rename(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._client.stream("GET", address, params=rights) as response:
+                if response.is_error:
+                    response.read()
+                    raise StackError(f"{artifact} cannot be fetched: {response.text[:500]}")
+                with partial.open("wb") as file:
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+            return partial.rename(target)
+        except httpx.HTTPError as e:
+            raise self._no_answer(e) from None
+        except OSError as e:
+            raise StackError(f"{target} cannot be written: {e}") from None
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
+    def _no_answer(self, error: httpx.HTTPError) -> StackError:
+        return StackError(
+            f"The engine at {self._url} does not answer ({error}). Start it with ./ee2 up"
+        )
 
 
 def server_version(url: str) -> str | None:

@@ -16,8 +16,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ee2_cli.settings import StackError
+
 if TYPE_CHECKING:
     from ee2_cli.rpc import Rpc
+    from ee2_jobs.catalog import App
 
 ENDED = ("completed", "error", "terminated")
 _COLORS = {"completed": "green", "running": "cyan", "error": "red", "terminated": "yellow"}
@@ -41,6 +44,15 @@ def job_table(states: Iterable[Mapping[str, Any]]) -> None:
         status = "" if s["batch_job"] and s["status"] == "created" else s["status"]
         table.add_row(s["job_id"], created, method, s["user"], _state(status), note)
     # A pipe or a file has no width of its own.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def app_table(apps: Iterable[App]) -> None:
+    """Print one line per method."""
+    table = Table("method", "title", box=None)
+    for app in apps:
+        for name, method in app.methods.items():
+            table.add_row(f"{app.module}.{name}", escape(method.title))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -78,6 +90,39 @@ class View:
         steps = {name: _state(job["status"]) for name, job in self.stages.items()}
         ends = {"aggregate": steps.pop("aggregate")} if "aggregate" in steps else {}
         return {**steps, "process": _counts(self.state["child_counts"]), **ends}
+
+
+def result_of(view: View) -> Any:
+    """What a job's app returned; of a batch, what its aggregate did. StackError if there is none,
+    with the reason."""
+    job, name = view.state, f"Job {view.state['job_id']}"
+    if job["batch_job"]:
+        if "aggregate" not in view.stages:
+            raise StackError(
+                f"Batch {job['job_id']} has no aggregate. Its jobs have results of their own; "
+                f"./ee2 jobs {job['job_id']} --json lists their ids as child_jobs"
+            )
+        job = view.stages["aggregate"]
+        name = f"The aggregate of batch {view.state['job_id']}, job {job['job_id']},"
+    status, message = job["status"], job.get("errormsg")
+    if status not in ENDED:
+        raise StackError(f"{name} has no result yet: it is {status}")
+    if status != "completed":
+        how = "failed" if status == "error" else "was cancelled"
+        raise StackError(f"{name} {how}{f': {message}' if message else ''}")
+    output = job.get("job_output") or {}
+    if "result" not in output:
+        raise StackError(f"{name} has completed; its app returns no result")
+    return output["result"]
+
+
+def artifacts_in(result: Any) -> list[str]:
+    """The artifacts that a result names, as `artifact:…`."""
+    if isinstance(result, str):
+        return [result] if result.startswith("artifact:") else []
+    if isinstance(result, dict):
+        result = list(result.values())
+    return [a for part in result for a in artifacts_in(part)] if isinstance(result, list) else []
 
 
 def look(engine: Rpc, job_id: str) -> View:

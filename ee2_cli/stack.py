@@ -63,11 +63,12 @@ def up(settings: StackSettings, log: Log = print) -> StackStatus:
     with _lock(settings):
         keys = load_keys(settings.var_dir)
         pool = pool_config(settings)
+        variables = airflow.environment(settings, keys, pool)
+        airflow.engine_settings(variables)  # what is wrong there is said before anything starts
         mongo.prepare(settings)
         if settings.database == "postgres":
             install.programs(settings, log)
             postgres.prepare(settings, keys.postgres_password)
-        variables = airflow.environment(settings, keys, pool)
         environment_file = settings.var_dir / "etc" / "airflow.env"
         write_environment(environment_file, variables)
         supervisor = Supervisor(settings.var_dir)
@@ -152,6 +153,12 @@ def pool_config(settings: StackSettings) -> htcondor.PoolConfig:
 def token_file(settings: StackSettings) -> Path:
     """Where the command line keeps its own EE2 token."""
     return settings.var_dir / "secrets" / "cli_token"
+
+
+def require_started(settings: StackSettings) -> None:
+    """StackError if this stack has never been up; makes nothing."""
+    if not token_file(settings).exists():
+        raise StackError("The stack was never started: start it with ./ee2 up")
 
 
 @contextmanager
@@ -284,18 +291,23 @@ class _Start:
 
     def _mongo(self) -> None:
         mongo.make_ready(self.settings, self.keys.mongo_password)
-        if not token_file(self.settings).exists():
-            write_secret(token_file(self.settings), asyncio.run(self._cli_token()))
+        asyncio.run(self._fill())
         self.log("MongoDB is ready")
 
-    async def _cli_token(self) -> str:
+    async def _fill(self) -> None:
+        """Make the command line's user and token, if there are none, and make the apps known: an
+        API server that runs already does so at its start only."""
+        from ee2_jobs.catalog import register_apps
         from ee2_jobs.identity import ROLE_ADMIN, add_user, create_token
         from ee2_jobs.store import Store
 
         store = Store(mongo.uri(self.settings, self.keys.mongo_password))
         try:
-            await add_user(store, airflow.ADMIN, "EE2 administrator", (ROLE_ADMIN,))
-            return await create_token(store, airflow.ADMIN, "command line")
+            file = token_file(self.settings)
+            if not file.exists():
+                await add_user(store, airflow.ADMIN, "EE2 administrator", (ROLE_ADMIN,))
+                write_secret(file, await create_token(store, airflow.ADMIN, "command line"))
+            await register_apps(store, Path(self.variables["AIRFLOW__EE2__APPS_DIR"]))
         finally:
             await store.close()
 

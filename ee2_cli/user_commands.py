@@ -1,11 +1,11 @@
-"""`./ee2 user …` and `./ee2 token …`: the local users, in the engine and in Airflow."""
+"""`./ee2 user`, `token`, `workspace`: the local users, how they call, and what they share."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -16,10 +16,13 @@ T = TypeVar("T")
 
 users = typer.Typer(no_args_is_help=True, help="The users of this stack.")
 tokens = typer.Typer(no_args_is_help=True, help="Tokens with which programs call the engine.")
+workspaces = typer.Typer(no_args_is_help=True, help="Workspaces, and who may use their jobs.")
+WorkspaceId = Annotated[int, typer.Argument(min=1, help="Id of the workspace")]
 
 
 @users.callback()
 @tokens.callback()
+@workspaces.callback()
 def _group() -> None:
     pass
 
@@ -59,16 +62,56 @@ def create_token(
     print(with_store(lambda store: identity.create_token(store, user, name, days)))
 
 
+@workspaces.command("add")
+def add_workspace(
+    wsid: WorkspaceId,
+    owner: Annotated[str, typer.Option(help="The user whom it belongs to")],
+    public: Annotated[bool, typer.Option("--public", help="All users may read its jobs")] = False,
+) -> None:
+    """Add a workspace; jobs are put into it with --wsid."""
+    from ee2_jobs.identity import require_user
+    from ee2_jobs.workspaces import create_workspace
+
+    async def add(store: Store) -> None:
+        await require_user(store, owner)
+        await create_workspace(store, wsid, owner, public=public)
+
+    with_store(add)
+
+
+@workspaces.command("share")
+def share_workspace(
+    wsid: WorkspaceId,
+    user: Annotated[str, typer.Argument(help="Who gets the right")],
+    permission: Annotated[
+        Literal["r", "w", "a", "n"],
+        typer.Argument(help="r: read its jobs; w: run and cancel, too; a: administer; n: nothing"),
+    ],
+) -> None:
+    """Give a user a right in a workspace, or take it away (n)."""
+    from ee2_jobs import workspaces
+    from ee2_jobs.identity import require_user
+
+    async def share(store: Store) -> None:
+        await require_user(store, user)
+        await workspaces.share_workspace(store, wsid, user, permission)
+
+    with_store(share)
+
+
 def with_store(use: Callable[[Store], Awaitable[T]]) -> T:
-    """Call `use` with the stack's database; StackError if it is not running."""
+    """Call `use` with the stack's database; StackError if it is not running. On a stack
+    that was never started nothing is made."""
     from pymongo.errors import ServerSelectionTimeoutError
 
     from ee2_cli import mongo
     from ee2_cli.keys import load_keys
     from ee2_cli.settings import StackError, load_settings
+    from ee2_cli.stack import require_started
     from ee2_jobs.store import Store
 
     settings = load_settings()
+    require_started(settings)
 
     async def call() -> T:
         store = Store(mongo.uri(settings, load_keys(settings.var_dir).mongo_password))

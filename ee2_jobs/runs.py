@@ -14,7 +14,6 @@ from typing import Any
 
 import bson
 from bson import ObjectId
-from pymongo import ReturnDocument
 
 from ee2_jobs import logs
 from ee2_jobs.catalog import method_of
@@ -255,23 +254,18 @@ async def claim(
     query: Document = {"_id": oid, "status": {"$in": list(LIVE)}}
     if scheduler_id is not None:
         mine.append({"claim.scheduler_id": scheduler_id})
+        changes |= {"scheduler_id": scheduler_id, "scheduler_type": "condor"}
         query["$and"] = [
             {"$or": [{"scheduler_id": {"$exists": False}}, {"scheduler_id": scheduler_id}]}
         ]
-    job = await store.jobs.find_one_and_update(
-        {**query, "$or": mine}, {"$set": changes}, return_document=ReturnDocument.AFTER
-    )
-    if job is None:
-        job = await find_job(store, oid)
-        if job["status"] in TERMINAL:
-            return {"proceed": False, "reason": f"the job has ended already: {job['status']}"}
+    # Not find_one_and_update: for that MongoDB keeps a second copy of the record.
+    done = await store.jobs.update_one({**query, "$or": mine}, {"$set": changes})
+    job = await find_job(store, oid)
+    if job["status"] in TERMINAL:
+        return {"proceed": False, "reason": f"the job has ended already: {job['status']}"}
+    if not done.matched_count or job["claim"]["id"] != claim_id:
         holder = job.get("claim", {}).get("scheduler_id") or job.get("scheduler_id")
         return {"proceed": False, "reason": f"the job is run by HTCondor job {holder}"}
-    if scheduler_id is not None and "scheduler_id" not in job:
-        await store.jobs.update_one(
-            {"_id": oid, "scheduler_id": {"$exists": False}},
-            {"$set": {"scheduler_id": scheduler_id, "scheduler_type": "condor"}},
-        )
     return await _answer(engine, job, delegate)
 
 

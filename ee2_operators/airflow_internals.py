@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -223,7 +224,7 @@ def _create(runs: Sequence[NewRun]) -> None:
                         run_id=run.run_id,
                         logical_date=None,
                         data_interval=None,
-                        run_after=_now(),
+                        run_after=_just_before_now(),
                         conf={"user": run.user},
                         run_type=DagRunType.MANUAL,
                         triggered_by=DagRunTriggeredByType.REST_API,
@@ -234,10 +235,12 @@ def _create(runs: Sequence[NewRun]) -> None:
                     )
 
 
-def _now() -> Any:
+def _just_before_now() -> Any:
+    """The time from which a run may start. The scheduler compares it with the database's clock, and
+    SQLite's has whole seconds: with the time of now a run waits for the next one to begin."""
     from airflow.sdk import timezone
 
-    return timezone.utcnow()
+    return timezone.utcnow() - timedelta(seconds=1)
 
 
 def _exists(run: NewRun) -> bool:

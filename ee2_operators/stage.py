@@ -215,9 +215,11 @@ def _write_tickets(parts: Parts, key: StageKey, job_ids: Sequence[str]) -> None:
         descriptor = os.open(
             ticket_path(stage_dir, key, job_id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640
         )
-        with os.fdopen(descriptor, "w") as file:
+        try:
             os.fchmod(descriptor, 0o640)
-            file.write(job_token(parts.settings.secret_key, job_id) + "\n")
+            os.write(descriptor, f"{job_token(parts.settings.secret_key, job_id)}\n".encode())
+        finally:
+            os.close(descriptor)
 
 
 async def _until_all_ended(

@@ -6,6 +6,7 @@ needs is imported when that asks for the application, and connections are opened
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ def _application() -> FastAPI:
     engines: list[Engine] = []
 
     async def make_engine() -> Engine:
+        # A thread creates Airflow's runs; it must not keep the calls waiting for its 5 ms turns.
+        sys.setswitchinterval(0.0005)
         settings = airflow_internals.engine_settings()
         store = Store(airflow_internals.mongo_uri())
         await store.ensure_indexes()

@@ -6,8 +6,10 @@ falls back to the source on a node that has another version.
 """
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
+import zlib
 from pathlib import Path
 
 COMPILE = """
@@ -22,7 +24,8 @@ if _external.MAGIC_NUMBER.hex() == "{magic}":
     import binascii, marshal
     exec(marshal.loads(binascii.a2b_base64("{code}")))
 else:
-    exec(compile({source!r}, "ee2_runner.py", "exec"))
+    import binascii, zlib
+    exec(compile(zlib.decompress(binascii.a2b_base64("{source}")), "ee2_runner.py", "exec"))
 """
 
 
@@ -36,7 +39,10 @@ def pack(source: Path, target: Path, python: str = "/usr/bin/python3") -> None:
     done = subprocess.run([python, "-IS", "-c", COMPILE], input=text.encode(),
                           stdout=subprocess.PIPE, check=True, timeout=60)
     magic, code = done.stdout.decode("ascii").split()
-    packed = PACKED.format(shebang=text.split("\n", 1)[0], magic=magic, code=code, source=text)
+    # Compressed, because reading it costs time at each start, and it is hardly ever used.
+    source_text = base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
+    packed = PACKED.format(shebang=text.split("\n", 1)[0], magic=magic, code=code,
+                           source=source_text)
     new = target.with_name(f"{target.name}.{os.getpid()}")
     new.write_text(packed, encoding="utf-8")
     new.chmod(0o755)

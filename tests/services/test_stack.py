@@ -24,10 +24,11 @@ import pymongo
 import pytest
 from pymongo.errors import OperationFailure
 
-from ee2_cli import airflow, htcondor, processes, stack
+from ee2_cli import airflow, htcondor, job_commands, processes, stack, user_commands
 from ee2_cli.keys import load_keys
 from ee2_cli.settings import REPO, StackError, StackSettings, load_settings
 from ee2_jobs.catalog import read_app
+from ee2_jobs.errors import InvalidInput, NotFound
 
 SERVICES = ["mongod", "htcondor", "api-server", "scheduler", "dag-processor", "triggerer"]
 
@@ -173,6 +174,29 @@ def test_a_changed_app_is_registered_without_a_restart(
     }
     copy = settings.var_dir / "share" / "apps" / "ee2_test" / "methods.py"
     assert copy.read_text() == "print('changed')\n"
+
+
+def test_apps_and_workspaces_from_the_command_line(
+    settings: StackSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EE2_VAR", str(settings.var_dir))
+    monkeypatch.setenv("EE2_MONGO_PORT", str(settings.mongo_port))
+    job_commands.apps()
+    assert " kb_Bowtie2.align_reads " in capsys.readouterr().out
+    user_commands.add_workspace(7, "admin", public=True)
+    with pytest.raises(InvalidInput, match="There is a workspace 7 already"):
+        user_commands.add_workspace(7, "admin")
+    user_commands.share_workspace(7, "admin", "w")
+    for refused in (
+        lambda: user_commands.add_workspace(8, "nobody"),
+        lambda: user_commands.share_workspace(7, "nobody", "r"),
+        lambda: user_commands.share_workspace(8, "admin", "r"),
+    ):
+        with pytest.raises(NotFound, match="There is no (user 'nobody': add it|workspace 8)"):
+            refused()
+    with pymongo.MongoClient(stack.status(settings).mongo_uri) as client:
+        found = list(client.ee2.ee2_workspaces.find({}, {"created": 0, "name": 0}))
+    assert found == [{"_id": 7, "owner": "admin", "acl": {"admin": "w"}, "public": True}]
 
 
 def test_a_user_can_log_in_to_airflow(settings: StackSettings) -> None:
