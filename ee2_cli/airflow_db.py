@@ -13,19 +13,12 @@ ROLE = "EE2User"
 RESOURCE = "EE2 Jobs"
 # Custom permissions; Airflow gives them to nobody by itself, not even to Admin.
 _BOTH = [("can_read", RESOURCE), ("can_create", RESOURCE), ("can_cancel", RESOURCE)]
-# What a user needs in the Airflow UI to see EE2's pages (without Plugins no page or tab is shown)
-# and, read-only, the runs that his jobs belong to.
+# What a user needs in the Airflow UI to see EE2's pages (without Plugins no page or tab is shown).
+# Not the runs: Airflow's rights are by DAG, and an app's DAG holds the runs and logs of everybody.
 _USER = [
     ("can_read", "Website"),
     ("can_read", "Plugins"),
-    ("can_read", "DAGs"),
-    ("can_read", "DAG Runs"),
-    ("can_read", "DAG Versions"),
-    ("can_read", "Task Instances"),
-    ("can_read", "Task Logs"),
     ("menu_access", "Browse"),
-    ("menu_access", "DAGs"),
-    ("menu_access", "DAG Runs"),
     ("can_read", "My Profile"),
     ("can_edit", "My Profile"),
     ("can_read", "My Password"),

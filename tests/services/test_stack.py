@@ -211,6 +211,8 @@ def test_a_user_can_log_in_to_airflow(settings: StackSettings) -> None:
     assert plugins.status_code == 200, "EE2User cannot see plugin pages"
     pools = httpx.get(f"{settings.airflow_url}/api/v2/connections", headers=bearer)
     assert pools.status_code == 403
+    runs = httpx.get(f"{settings.airflow_url}/api/v2/dags/~/dagRuns", headers=bearer)
+    assert runs.status_code == 403 or runs.json()["dag_runs"] == [], "runs of others are shown"
 
 
 def test_one_service_is_restarted(settings: StackSettings) -> None:
