@@ -20,7 +20,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ee2_jobs.cancel import terminate
 from ee2_jobs.engine import Engine
-from ee2_jobs.model import LIVE, Document, OnChildError, TerminatedCode, now_s
+from ee2_jobs.model import LIVE, Document, OnChildError, StageName, TerminatedCode, now_s
 from ee2_jobs.plan import Shape
 from ee2_jobs.store import Store
 
@@ -108,13 +108,16 @@ async def jobs_of(
     """The records of a submission's jobs without their inputs and outputs, in the order of stages
     and places, and how many there are per state."""
     query = {"submission": submission_id}
-    jobs = await (
-        store.jobs.find(query, {"job_input.params": 0, "job_output": 0})
-        .sort([("_id", 1)])
-        .skip(skip)
-        .limit(limit)
-        .to_list()
-    )
+    order = {"$indexOfArray": [[stage.value for stage in StageName], "$stage"]}
+    ordered: list[Document] = [
+        {"$match": query},
+        {"$project": {"job_input.params": 0, "job_output": 0}},
+        {"$addFields": {"order": order}},
+        {"$sort": {"order": 1, "index": 1, "_id": 1}},
+        {"$skip": skip},
+        {"$limit": limit},
+    ]
+    jobs = await (await store.jobs.aggregate(ordered)).to_list()
     group: list[Document] = [
         {"$match": query},
         {"$group": {"_id": "$status", "n": {"$sum": 1}}},
