@@ -47,7 +47,9 @@ class Mongod:
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
-        """Start it and wait until it takes writes."""
+        """Start it and wait until it takes writes; nothing if it runs."""
+        if self._process is not None:
+            return
         self._process = subprocess.Popen(
             [
                 mongod_program(), "--dbpath", self._folder, "--port", str(self._port),
