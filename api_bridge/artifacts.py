@@ -22,7 +22,7 @@ from ee2_jobs.artifacts import Artifact, Artifacts
 from ee2_jobs.errors import Denied, EngineError, NotFound
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import truthy
-from ee2_jobs.rights import Level, require
+from ee2_jobs.rights import Level, find_permitted
 
 BrowserUser = Callable[[Request], Awaitable[str | None]]
 """The user of a signed-in browser (a session of another system), or None."""
@@ -112,8 +112,8 @@ class ArtifactEndpoint:
         return await self._service().identity.caller(bare_token(header))
 
     async def _require_read(self, caller: Caller, artifact: Artifact, as_admin: bool) -> None:
-        """Denied unless the caller may read that artifact. All of one answer for artifacts of other
-        submissions' jobs and of no job: a name tells nothing."""
+        """NotFound unless the caller may read that artifact: a name tells nothing about the jobs
+        and files of others."""
         service = self._service()
         if caller.job is not None:
             await require_live(service, caller.job)
@@ -122,13 +122,20 @@ class ArtifactEndpoint:
                 return
         if not ObjectId.is_valid(artifact.job):
             raise NotFound(f"There is no artifact '{artifact}'")
-        job = await service.memory.facts(artifact.job)
-        if job.get("submission") != artifact.submission:
-            raise NotFound(f"There is no artifact '{artifact}'")
+        try:
+            job = await service.memory.facts(artifact.job)
+            if job.get("submission") != artifact.submission:
+                raise NotFound
+            if caller.job is None:
+                job = await find_permitted(
+                    service.engine, caller, artifact.job, Level.READ, as_admin=as_admin
+                )
+        except NotFound:
+            raise NotFound(f"There is no artifact '{artifact}'") from None
         if caller.job is None:
-            await require(service.engine, caller, job, Level.READ, as_admin=as_admin)
-        elif mine.get("batch_id") is None or mine["batch_id"] != job.get("batch_id"):
-            raise Denied(f"The token of job {caller.job} may not be used for '{artifact}'")
+            return
+        if mine.get("batch_id") is None or mine["batch_id"] != job.get("batch_id"):
+            raise NotFound(f"There is no artifact '{artifact}'")
 
 
 def _kind(name: str) -> dict[str, str]:

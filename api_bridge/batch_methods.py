@@ -53,6 +53,6 @@ async def retry_batch_jobs_by_status(
 
 
 BATCH_METHODS: dict[str, Method] = {
-    f"execution_engine2.{call.__name__}": Method(call, (dict,))
+    f"execution_engine2.{call.__name__}": Method(call, (dict,), audited="as_admin")
     for call in (abandon_children, cancel_batch_jobs_by_status, retry_batch_jobs_by_status)
 }

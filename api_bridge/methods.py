@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from bson import ObjectId
+
 from api_bridge.batch_methods import BATCH_METHODS
 from api_bridge.listing_methods import LISTING_METHODS
 from api_bridge.params import (
@@ -19,13 +21,13 @@ from api_bridge.params import (
     whole,
 )
 from api_bridge.runner_methods import RUNNER_METHODS
-from api_bridge.service import Method, Service
+from api_bridge.service import FACTS, Method, Service
 from ee2_jobs import cancel, checks, concierge, interventions, logs, retry, runs, submit
 from ee2_jobs.errors import InvalidInput
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import truthy
 from ee2_jobs.requests import required
-from ee2_jobs.rights import Level, require, require_admin
+from ee2_jobs.rights import Level, find_permitted
 
 
 async def ver(service: Service, caller: Caller) -> str:
@@ -231,19 +233,33 @@ async def handle_held_job(service: Service, caller: Caller, cluster_id: Any) -> 
     return await interventions.end_held_job(service.engine, caller, cluster_id)
 
 
+async def _job_of_log(
+    service: Service, caller: Caller, params: Params, level: Level
+) -> ObjectId:
+    """The id of the job whose log is meant, if the caller may read or write it. For the owner and
+    the job itself this process remembers enough: a runner asks every second."""
+    job_id = required(params, "job_id")
+    as_admin = is_as_admin(params)
+    job = None if as_admin else service.memory.known(job_id)
+    if job is None or not (caller.job == job_id if caller.job else caller.user == job["user"]):
+        job = await find_permitted(
+            service.engine, caller, job_id, level, as_admin=as_admin, projection=FACTS
+        )
+        service.memory.note_facts(job)
+    oid: ObjectId = job["_id"]
+    return oid
+
+
 async def add_job_logs(
     service: Service, caller: Caller, params: Params, lines: Any
 ) -> dict[str, Any]:
     """Append log lines; how many lines there are then. An empty list, which a runner sends every
     second, is answered from memory once this process has seen the log."""
-    if is_as_admin(params):
-        require_admin(caller, Level.WRITE)
-    job = await service.memory.facts(required(params, "job_id"))
-    await require(service.engine, caller, job, Level.WRITE, as_admin=is_as_admin(params))
-    job_id = str(job["_id"])
+    job_oid = await _job_of_log(service, caller, params, Level.WRITE)
+    job_id = str(job_oid)
     count = service.memory.log_lines(job_id)
     if lines or count is None:
-        count = await logs.append(service.engine.store, job["_id"], logs.parse_lines(lines))
+        count = await logs.append(service.engine.store, job_oid, logs.parse_lines(lines))
         service.memory.note_log_lines(job_id, count)
     elif not isinstance(lines, list):
         raise InvalidInput("lines must be a list")
@@ -258,12 +274,8 @@ async def get_job_logs(service: Service, caller: Caller, params: Params) -> dict
     name = "skip_lines" if "skip_lines" in params else "offset"
     skip = whole(params.get(name), name)
     limit = whole(params.get("limit"), "limit")
-    as_admin = is_as_admin(params)
-    if as_admin:
-        require_admin(caller, Level.READ)
-    job = await service.memory.facts(required(params, "job_id"))
-    await require(service.engine, caller, job, Level.READ, as_admin=as_admin)
-    page = await logs.read(service.engine.store, job["_id"], skip, limit or None)
+    job_oid = await _job_of_log(service, caller, params, Level.READ)
+    page = await logs.read(service.engine.store, job_oid, skip, limit or None)
     return {
         "lines": [logs.wire_line(line) for line in page.lines],
         "last_line_number": min(skip, page.count) + len(page.lines),
@@ -285,13 +297,19 @@ METHODS: dict[str, Method] = {
     "execution_engine2.list_config": Method(list_config, auth="optional"),
     "execution_engine2.is_admin": Method(is_admin),
     "execution_engine2.get_admin_permission": Method(get_admin_permission),
-    "execution_engine2.run_job": Method(run_job, (dict,)),
-    "execution_engine2.run_job_concierge": Method(run_job_concierge, (dict, dict)),
-    "execution_engine2.run_job_batch": Method(run_job_batch, (list, dict)),
-    "execution_engine2.run_split_aggregate": Method(run_split_aggregate, (dict,)),
-    "execution_engine2.retry_job": Method(retry_job, (dict,)),
-    "execution_engine2.retry_jobs": Method(retry_jobs, (dict,)),
-    "execution_engine2.cancel_job": Method(cancel_job, (dict,), job_token="always", void=True),
+    "execution_engine2.run_job": Method(run_job, (dict,), audited="as_admin"),
+    "execution_engine2.run_job_concierge": Method(
+        run_job_concierge, (dict, dict), audited="always"
+    ),
+    "execution_engine2.run_job_batch": Method(run_job_batch, (list, dict), audited="as_admin"),
+    "execution_engine2.run_split_aggregate": Method(
+        run_split_aggregate, (dict,), audited="as_admin"
+    ),
+    "execution_engine2.retry_job": Method(retry_job, (dict,), audited="as_admin"),
+    "execution_engine2.retry_jobs": Method(retry_jobs, (dict,), audited="as_admin"),
+    "execution_engine2.cancel_job": Method(
+        cancel_job, (dict,), job_token="always", audited="as_admin", void=True
+    ),
     "execution_engine2.check_job": Method(check_job, (dict,), job_token="always"),
     "execution_engine2.check_jobs": Method(check_jobs, (dict,)),
     "execution_engine2.check_job_batch": Method(check_job_batch, (dict,)),
@@ -300,12 +318,20 @@ METHODS: dict[str, Method] = {
     ),
     "execution_engine2.get_job_status": Method(get_job_status, (dict,), job_token="always"),
     "execution_engine2.get_job_params": Method(get_job_params, (dict,), job_token="live"),
-    "execution_engine2.start_job": Method(start_job, (dict,), job_token="always", void=True),
-    "execution_engine2.finish_job": Method(finish_job, (dict,), job_token="always", void=True),
-    "execution_engine2.update_job_status": Method(update_job_status, (dict,)),
-    "execution_engine2.handle_held_job": Method(handle_held_job, (str,)),
+    "execution_engine2.start_job": Method(
+        start_job, (dict,), job_token="always", audited="as_admin", void=True
+    ),
+    "execution_engine2.finish_job": Method(
+        finish_job, (dict,), job_token="always", audited="as_admin", void=True
+    ),
+    "execution_engine2.update_job_status": Method(update_job_status, (dict,), audited="always"),
+    "execution_engine2.handle_held_job": Method(handle_held_job, (str,), audited="always"),
     "execution_engine2.add_job_logs": Method(
-        add_job_logs, (dict, list), job_token="always", on_trouble=_lines_not_stored
+        add_job_logs,
+        (dict, list),
+        job_token="always",
+        audited="as_admin",
+        on_trouble=_lines_not_stored,
     ),
     "execution_engine2.get_job_logs": Method(get_job_logs, (dict,), job_token="always"),
     **BATCH_METHODS,

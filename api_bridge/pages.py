@@ -99,11 +99,13 @@ class Pages:
             raise NotAuthenticated("Sign in to Airflow as a user who may see EE2 Jobs, then reload")
         submission_id = str(job_oid(request.path_params["submission"]))
         submission = await engine.store.submissions.find_one({"_id": submission_id})
-        if submission is None:
-            raise NotFound(f"There is no submission {submission_id}")
         job = await engine.store.jobs.find_one({"submission": submission_id}, {"job_output": 0})
-        if job is not None:
+        if submission is None or job is None:
+            raise NotFound(f"There is no submission {submission_id}")
+        try:
             await require(engine, caller, job, Level.READ, as_admin=caller.can_admin_read)
+        except NotFound:
+            raise NotFound(f"There is no submission {submission_id}") from None
         return engine, submission
 
     async def _jobs(self, request: Request) -> Response:

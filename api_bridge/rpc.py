@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from api_bridge.audit import call_audited, is_admin_action
 from api_bridge.envelope import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
@@ -109,7 +110,11 @@ async def _call(service: Service, request: Request, header: bytes | None) -> Any
     try:
         token = None if header is None else header.decode("latin-1")
         caller = await authenticate(service, token, method, request.method)
-        result = await method.call(service, caller, *_positional(method, request.params))
+        params = _positional(method, request.params)
+        if method.audited != "no" and is_admin_action(service, caller, method, params):
+            result = await call_audited(service, caller, method, request.method, params)
+        else:
+            result = await method.call(service, caller, *params)
     except Exception as e:
         if method.on_trouble is None or not is_trouble(e):
             raise

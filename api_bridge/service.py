@@ -17,7 +17,7 @@ from ee2_jobs.model import TERMINAL, Document, job_oid
 from ee2_jobs.store import Store
 
 ANYBODY = Caller("")
-FACTS = {"user": 1, "wsid": 1, "authstrat": 1, "submission": 1, "batch_id": 1}
+FACTS = {"user": 1, "wsid": 1, "authstrat": 1, "submission": 1, "batch_id": 1, "shared": 1}
 _MAX_REMEMBERED = 50_000
 
 
@@ -38,8 +38,17 @@ class Memory:
         job = self._facts.get(job_id) if isinstance(job_id, str) else None
         if job is None:
             job = await find_job(self._store, job_oid(job_id), FACTS)
-            _remember(self._facts, str(job["_id"]), job)
+            self.note_facts(job)
         return job
+
+    def known(self, job_id: Any) -> Document | None:
+        """The same if this process has seen the job, without a look-up. With whom the job was
+        shared then may have changed since."""
+        return self._facts.get(job_id) if isinstance(job_id, str) else None
+
+    def note_facts(self, job: Document) -> None:
+        """Remember a record that was read with the projection FACTS."""
+        _remember(self._facts, str(job["_id"]), job)
 
     def log_lines(self, job_id: str) -> int | None:
         """How many lines the job's log had when this process last wrote to it; None if never."""
@@ -75,6 +84,8 @@ class Method:
     takes: the JSON types of the positional parameters.
     auth: whether a token is needed; without one (or with `none`) the caller is ANYBODY.
     job_token: whether a job's own token may call it: never, until the job has ended, or always.
+    audited: whether a call with `as_admin`, or every call, goes into the audit of what
+    administrators changed.
     void: the result is null (KBase's clients take that for "no value").
     on_trouble: `on_trouble(service, params)` is answered instead of an error while MongoDB is away.
     """
@@ -83,6 +94,7 @@ class Method:
     takes: tuple[type, ...] = ()
     auth: Literal["none", "optional", "required"] = "required"
     job_token: Literal["never", "live", "always"] = "never"
+    audited: Literal["no", "as_admin", "always"] = "no"
     void: bool = False
     on_trouble: Callable[[Service, list[Any]], Any] | None = None
 

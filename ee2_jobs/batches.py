@@ -15,22 +15,13 @@ from ee2_jobs.errors import InvalidInput
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import LIVE, Document, Status, job_oid, now_s
 from ee2_jobs.retry import RETRYABLE, Retried, retry_jobs
-from ee2_jobs.rights import Level, require, require_admin
+from ee2_jobs.rights import Level, find_permitted
 from ee2_jobs.store import Store
-
-
-async def _writable(engine: Engine, caller: Caller, job_id: Any, as_admin: bool) -> Document:
-    """The record of a job that the caller may write."""
-    if as_admin:
-        require_admin(caller, Level.WRITE)
-    job = await find_job(engine.store, job_id)
-    await require(engine, caller, job, Level.WRITE, as_admin=as_admin)
-    return job
 
 
 async def _batch(engine: Engine, caller: Caller, job_id: Any, as_admin: bool) -> Document:
     """The record of a batch's parent that the caller may write."""
-    job = await _writable(engine, caller, job_id, as_admin)
+    job = await find_permitted(engine, caller, job_id, Level.WRITE, as_admin=as_admin)
     if not job.get("batch_job"):
         raise InvalidInput(f"Job {job['_id']} is not the parent of a batch")
     return job
@@ -45,7 +36,7 @@ async def abandon_children(
     oid = job_oid(batch_id, null_message="Please provide valid batch_id")
     if not isinstance(child_ids, list) or not child_ids:
         raise InvalidInput("Please provide job_ids of children to abandon")
-    await _writable(engine, caller, oid, as_admin)
+    await find_permitted(engine, caller, oid, Level.WRITE, as_admin=as_admin)
     ids = [str(child).lower() for child in child_ids]
     done = await engine.store.jobs.find_one_and_update(
         {"_id": oid, "child_jobs": {"$all": ids}},

@@ -7,12 +7,11 @@ from typing import Any
 
 from bson import ObjectId
 
-from ee2_jobs.checks import find_job
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import LIVE, Document, Status, TerminatedCode, now_s
-from ee2_jobs.rights import Level, require
+from ee2_jobs.rights import Level, find_permitted
 from ee2_jobs.store import Store
 
 
@@ -67,8 +66,7 @@ async def cancel_job(
     A job that has ended already is a silent success: KBase's JobRunner needs that. Children that
     were abandoned by the parent go on running.
     """
-    job = await find_job(engine.store, job_id)
-    await require(engine, caller, job, Level.WRITE, as_admin=as_admin)
+    job = await find_permitted(engine, caller, job_id, Level.WRITE, as_admin=as_admin)
     code = parse_terminated_code(terminated_code)
     await terminate(engine.store, {"_id": job["_id"]}, code)
     if job.get("batch_job"):

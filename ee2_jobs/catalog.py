@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -77,12 +78,35 @@ class App(BaseModel):
         return self
 
 
+@dataclass(frozen=True)
+class ExecStats:
+    """How a job ran, for the catalog's statistics (`ee2-api` 8.3). Times in s since the epoch;
+    `app_id` as the record has it (`module/app`) or None."""
+
+    job_id: str
+    user_id: str
+    module: str
+    function: str
+    git_commit: str
+    app_id: str | None
+    created_s: float
+    started_s: float
+    finished_s: float
+    is_error: bool
+
+
 class Catalog(Protocol):
     """The port: which code a method means, and what it needs. KBase's is the Catalog."""
 
-    async def app(self, module: str, version: str | None) -> App:
+    async def app(self, module: str, version: str | None, function: str) -> App:
         """The module at a version (tag `release`, `beta`, `dev`, a version number or a commit;
-        null is `release`); InvalidInput names the module or version that is not there."""
+        null is `release`), with at least the method `function` among its methods if there is one.
+        InvalidInput names the module or version that is not there."""
+        ...
+
+    async def log_exec_stats(self, stats: ExecStats) -> None:
+        """Keep how a job that ran has ended. Telling the same job again changes nothing where the
+        catalog can tell."""
         ...
 
 
@@ -106,7 +130,7 @@ class LocalCatalog:
         self._store = store
         self._cache: dict[tuple[str, str], tuple[float, App]] = {}
 
-    async def app(self, module: str, version: str | None) -> App:
+    async def app(self, module: str, version: str | None, function: str = "") -> App:
         """See the port."""
         wanted = (version or "release").strip() or "release"
         key = (module, wanted)
@@ -127,6 +151,14 @@ class LocalCatalog:
         app = App.model_validate(found)
         self._cache[key] = (time.monotonic() + self.KEEP_S, app)
         return app
+
+    async def log_exec_stats(self, stats: ExecStats) -> None:
+        """See the port: one document per job in `ee2_exec_stats`."""
+        document = asdict(stats)
+        job_id = document.pop("job_id")
+        await self._store.exec_stats.update_one(
+            {"_id": job_id}, {"$setOnInsert": document}, upsert=True
+        )
 
     async def _there_are(self) -> str:
         names = sorted(await self._store.apps.distinct("module", {"current": True}))

@@ -14,7 +14,15 @@ from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput, NotFound
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import TERMINAL, Document, StageName, Status, job_oid, to_ms
-from ee2_jobs.rights import Level, permitted, require, require_admin
+from ee2_jobs.rights import (
+    Level,
+    find_permitted,
+    look_anyway,
+    not_found,
+    permitted,
+    require,
+    require_admin,
+)
 from ee2_jobs.store import Store
 
 ONE_BATCH = 10_000  # a first answer of 101 records costs a second round trip
@@ -30,9 +38,9 @@ DERIVED = ("job_id", "created", "batch_job", "batch_id", "child_jobs", "retry_id
 JOB_INPUT = ("wsid", "method", "requested_release", "params", "service_ver", "app_id",
              "source_ws_objects", "parent_job_id", "requirements", "narrative_cell_info")
 _PLAIN = frozenset(PLAIN)
-_NEEDED = {"user", "wsid", "authstrat", "updated", "batch_job", "child_jobs"}
+_NEEDED = {"user", "wsid", "authstrat", "shared", "updated", "batch_job", "child_jobs"}
 _HIDDEN = ("claim", "remove", "submission", "stage", "role", "index", "try", "superseded",
-           "job_requirements", "time_limit_s")
+           "job_requirements", "time_limit_s", "seen", "told", "window")
 
 
 async def find_job(store: Store, job_id: Any, projection: Document | None = None) -> Document:
@@ -182,7 +190,7 @@ def no_read_permission(job_id: str) -> Document:
 async def check_job(
     engine: Engine, caller: Caller, job_id: Any, *, exclude: Any = None, as_admin: bool = False
 ) -> Document:
-    """One job's state, or the `failure` mapping if the caller may not read it."""
+    """One job's state, or the `failure` mapping if there is none that the caller may read."""
     oid = job_oid(job_id, null_message="Please provide valid job_id")
     states = await check_jobs(engine, caller, [str(oid)], exclude=exclude, as_admin=as_admin)
     state: Document = states[str(oid)]
@@ -192,8 +200,12 @@ async def check_job(
 async def check_jobs(
     engine: Engine, caller: Caller, job_ids: Any, *, exclude: Any = None, as_admin: bool = False
 ) -> dict[str, Any]:
-    """States by id as given, in request order; duplicates once. An unknown id beside known ones
-    gives `[]`; NotFound if none is known (rules C-06 and `ee2-api` 2.18)."""
+    """States by id as given, in request order; duplicates once. An id that no job has, or that is
+    not for this caller, gives the `failure` mapping: the Narrative breaks on EE2's `[]` for it
+    (rule C-06), and a difference between the two would tell which jobs there are.
+
+    For administrators (`as_admin`) an unknown id gives `[]` beside known ones, and NotFound if none
+    is known (`ee2-api` 2.18)."""
     if not isinstance(job_ids, list) or not job_ids:
         raise InvalidInput("Please provide a non empty list of job ids")
     fields = parse_exclude(exclude)
@@ -205,12 +217,14 @@ async def check_jobs(
         projection(fields),
         batch_size=ONE_BATCH,
     ).to_list()
-    if not jobs:
+    if as_admin and not jobs:
         raise NotFound(f"Cannot find job with ids: {[str(j) for j in wanted]}")
     if as_admin:
         allowed = {str(job["_id"]) for job in jobs}
     else:
         allowed = await permitted(engine, caller, jobs, Level.READ)
+        if not allowed and not any(job.get("wsid") for job in jobs):
+            await look_anyway(engine, caller)
     states = await states_of(
         engine.store, (j for j in jobs if str(j["_id"]) in allowed), fields
     )
@@ -218,7 +232,7 @@ async def check_jobs(
     result: dict[str, Any] = {}
     for given, oid in wanted.items():
         job_id = str(oid)
-        if job_id not in known:
+        if as_admin and job_id not in known:
             result[given] = []
         else:
             result[given] = states.get(job_id) or no_read_permission(given)
@@ -240,41 +254,37 @@ async def check_job_batch(
     return {"batch_jobstate": parent, "child_jobstates": list(states.values())}
 
 
-async def _state_of(store: Store, oid: ObjectId) -> Document:
-    """Status and what rights need, read together with what others ask at the same time."""
-    job = await store.job_states.get(oid)
+async def _state_of(engine: Engine, caller: Caller, oid: ObjectId, as_admin: bool) -> Document:
+    """Status and what rights need, read together with what others ask at the same time; errors as
+    of find_permitted."""
+    if as_admin:
+        require_admin(caller, Level.READ)
+    job = await engine.store.job_states.get(oid)
     if job is None:
-        raise NotFound(f"Cannot find job with ids: ['{oid}']")
+        if not as_admin:
+            await look_anyway(engine, caller)
+        raise not_found(oid)
+    await require(engine, caller, job, Level.READ, as_admin=as_admin)
     return job
 
 
 async def job_status(engine: Engine, caller: Caller, job_id: Any, *, as_admin: bool) -> str:
     """The status word alone: the cheapest question."""
-    if as_admin:
-        require_admin(caller, Level.READ)
     oid = job_oid(job_id, null_message="Please provide valid job_id")
-    job = await _state_of(engine.store, oid)
-    await require(engine, caller, job, Level.READ, as_admin=as_admin)
-    return str(job["status"])
+    return str((await _state_of(engine, caller, oid, as_admin))["status"])
 
 
 async def job_canceled(
     engine: Engine, caller: Caller, job_id: Any, *, as_admin: bool
 ) -> tuple[bool, bool]:
     """(cancelled, ended): what a runner asks every second."""
-    if as_admin:
-        require_admin(caller, Level.READ)
-    job = await _state_of(engine.store, job_oid(job_id))
-    await require(engine, caller, job, Level.READ, as_admin=as_admin)
+    job = await _state_of(engine, caller, job_oid(job_id), as_admin)
     return job["status"] == Status.TERMINATED.value, job["status"] in TERMINAL
 
 
 async def job_params(engine: Engine, caller: Caller, job_id: Any, *, as_admin: bool) -> Document:
     """What a runner needs to start the app; the keys of EE2's get_job_params, all present."""
-    if as_admin:
-        require_admin(caller, Level.READ)
-    job = await find_job(engine.store, job_id)
-    await require(engine, caller, job, Level.READ, as_admin=as_admin)
+    job = await find_permitted(engine, caller, job_id, Level.READ, as_admin=as_admin)
     return await runnable(engine.store, job)
 
 

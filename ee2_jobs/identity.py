@@ -29,11 +29,16 @@ _USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a call: a user, or (job is set) one job's runner acting for that job only."""
+    """Who makes a call: a user, or (job is set) one job's runner acting for that job only.
+
+    token: the user's, for asking services that decide by it; None where there is none (a signed-in
+    browser, the local identity). It stands in no log and no record.
+    """
 
     user: str
     roles: frozenset[str] = field(default_factory=frozenset)
     job: str | None = None
+    token: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def can_admin(self) -> bool:

@@ -57,7 +57,7 @@ async def workspace_jobs(
         raise missing("workspace_id")
     if as_admin:
         require_admin(caller, Level.READ)
-    elif (await engine.workspaces.permissions(caller.user, [wsid]))[wsid] == "n":
+    elif (await engine.workspaces.permissions(caller, [wsid]))[wsid] == "n":
         raise Denied(
             f"User {caller.user} does not have permission to read jobs in workspace {wsid}"
         )

@@ -17,11 +17,18 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import Denied, EngineError, InvalidInput, NotFound, WrongState
+from ee2_jobs.errors import EngineError, InvalidInput, WrongState
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import LIVE, Document, StageName, Status, job_oid, now_s
 from ee2_jobs.plan import shape_of
-from ee2_jobs.rights import Level, permitted, require_admin
+from ee2_jobs.rights import (
+    Level,
+    denied,
+    look_anyway,
+    not_found,
+    permitted,
+    require_admin,
+)
 from ee2_jobs.store import Store
 from ee2_jobs.submissions import ensure_shape, insert_many, submission_document
 
@@ -72,15 +79,18 @@ async def _retry(
     related = [*jobs.values(), *(r for k, r in roots.items() if k not in jobs)]
     parents = await _load(engine.store, [j.get("batch_id") for j in related])
     attempts = await _live_attempts(engine.store, related)
-    allowed = None
+    readable = writable = None
     if not as_admin:
         everything = {str(j["_id"]): j for j in [*related, *parents.values()]}
-        allowed = await permitted(engine, caller, everything.values(), Level.WRITE)
+        writable = await permitted(engine, caller, everything.values(), Level.WRITE)
+        readable = writable | await permitted(engine, caller, jobs.values(), Level.READ)
+        if not readable and not any(j.get("wsid") for j in everything.values()):
+            await look_anyway(engine, caller)
     answers: list[Retried] = []
     chosen: list[tuple[int, Document]] = []
     for job_id in job_ids:
         try:
-            root = _retryable(job_id, jobs, roots, attempts, allowed, caller)
+            root = _retryable(job_id, jobs, roots, attempts, readable, writable, caller)
             if any(str(r["_id"]) == str(root["_id"]) for _, r in chosen):
                 raise InvalidInput(
                     f"Job {job_id} is an attempt of job {root['_id']}, which this request "
@@ -118,21 +128,19 @@ def _retryable(
     jobs: dict[str, Document],
     roots: dict[str, Document],
     attempts: dict[str, Document],
-    allowed: set[str] | None,
+    readable: set[str] | None,
+    writable: set[str] | None,
     caller: Caller,
 ) -> Document:
     """The root to run again for this id, or the error that says why not (EE2's texts)."""
     key = str(job_oid(job_id))
     job = jobs.get(key)
-    if job is None:
-        raise NotFound(f"Cannot find job with ids: ['{job_id}']")
-    if allowed is not None:
+    if job is None or (readable is not None and key not in readable):
+        raise not_found(job_id)
+    if writable is not None:
         for needed in (key, job.get("batch_id")):
-            if needed is not None and needed not in allowed:
-                raise Denied(
-                    f"User {caller.user} does not have permission to {Level.WRITE.value} "
-                    f"job {needed}"
-                )
+            if needed is not None and needed not in writable:
+                raise denied(caller, needed)
     if job.get("batch_job"):
         raise InvalidInput("Cannot retry batch job parents. Must retry individual jobs")
     root = roots.get(str(job.get("retry_parent") or key), job)

@@ -1,19 +1,25 @@
 """Who may do what to a job. One function decides.
 
 EE2's rule (`ee2-api` 2.0): the owner may read and write; for a job attached to a workspace, the
-workspace's readers may read and its writers write; nobody else, unless an administrator says
-`as_admin`. A job's own token may do to that job what its runner needs.
+workspace's readers may read and its writers write; for a job without one, those with whom its owner
+shares it may read; nobody else, unless an administrator says `as_admin`. A job's own token may do
+to that job what its runner needs.
+
+Who may not read a job is told that it cannot be found, as for an id that no job has: an answer that
+told the two apart would say which jobs there are.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from random import randrange
+from typing import Any
 
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import Denied
+from ee2_jobs.errors import Denied, NotFound
 from ee2_jobs.identity import Caller
-from ee2_jobs.model import Document
+from ee2_jobs.model import Document, job_oid
 
 
 class Level(enum.StrEnum):
@@ -53,9 +59,11 @@ async def permitted(
             allowed.add(job_id)
         elif job.get("authstrat") == "kbaseworkspace" and job.get("wsid"):
             by_workspace.setdefault(job["wsid"], []).append(job_id)
+        elif level is Level.READ and caller.user in job.get("shared", ()):
+            allowed.add(job_id)
     if by_workspace:
         enough = ("r", "w", "a") if level is Level.READ else ("w", "a")
-        rights = await engine.workspaces.permissions(caller.user, by_workspace)
+        rights = await engine.workspaces.permissions(caller, by_workspace)
         for wsid, ids in by_workspace.items():
             if rights.get(wsid) in enough:
                 allowed.update(ids)
@@ -65,14 +73,61 @@ async def permitted(
 async def require(
     engine: Engine, caller: Caller, job: Document, level: Level, *, as_admin: bool = False
 ) -> None:
-    """Denied with EE2's text unless the caller may read or write the job. With `as_admin` the role
-    decides alone, even for the owner."""
+    """Nothing if the caller may read or write the job. Otherwise NotFound, or Denied with EE2's
+    text for who may read it and not write. With `as_admin` the role decides alone, even for the
+    owner."""
     if as_admin:
         require_admin(caller, level)
         return
     if caller.job is None and job["user"] == caller.user:
         return
-    if str(job["_id"]) not in await permitted(engine, caller, [job], level):
-        raise Denied(
-            f"User {caller.user} does not have permission to {level.value} job {job['_id']}"
-        )
+    if await permitted(engine, caller, [job], level):
+        return
+    if level is Level.WRITE and await permitted(engine, caller, [job], Level.READ):
+        raise denied(caller, job["_id"])
+    if not job.get("wsid"):
+        await look_anyway(engine, caller)
+    raise not_found(job["_id"])
+
+
+def denied(caller: Caller, job_id: object) -> Denied:
+    """For who may read a job and not write it (EE2's text)."""
+    return Denied(
+        f"User {caller.user} does not have permission to {Level.WRITE.value} job {job_id}"
+    )
+
+
+def not_found(job_id: object) -> NotFound:
+    """For a job that is not there, or not for this caller."""
+    return NotFound(f"Cannot find job with ids: ['{job_id}']")
+
+
+async def look_anyway(engine: Engine, caller: Caller) -> None:
+    """Take the time that looking at a workspace takes: how long a refusal takes must not tell
+    whether there is such a job."""
+    if caller.job is None:
+        await engine.workspaces.permissions(caller, [randrange(10**12, 10**13)])
+
+
+async def find_permitted(
+    engine: Engine,
+    caller: Caller,
+    job_id: Any,
+    level: Level,
+    *,
+    as_admin: bool = False,
+    projection: Document | None = None,
+    null_message: str = "Please provide a valid job id",
+) -> Document:
+    """The record of a job that the caller may read or write. Raises InvalidInput for what is no id,
+    and as `require`. projection must leave in `user`, `wsid`, `authstrat` and `shared`."""
+    if as_admin:
+        require_admin(caller, level)
+    oid = job_oid(job_id, null_message=null_message)
+    job = await engine.store.jobs.find_one({"_id": oid}, projection)
+    if job is None:
+        if not as_admin:
+            await look_anyway(engine, caller)
+        raise not_found(job_id)
+    await require(engine, caller, job, level, as_admin=as_admin)
+    return job

@@ -32,7 +32,7 @@ from ee2_jobs.model import (
     now_s,
 )
 from ee2_jobs.requests import storable
-from ee2_jobs.rights import Level, require
+from ee2_jobs.rights import Level, find_permitted
 
 MAX_OUTPUT_BYTES = 12_000_000
 MAX_MESSAGE_LETTERS = 100_000
@@ -49,10 +49,14 @@ async def start_job(
     as_admin: bool = False,
 ) -> None:
     """EE2's start_job: a waiting job becomes `running` (or `estimating` first, if asked for)."""
-    job = await find_job(
-        engine.store, job_oid(job_id, null_message="Please provide valid job_id")
+    job = await find_permitted(
+        engine,
+        caller,
+        job_id,
+        Level.WRITE,
+        as_admin=as_admin,
+        null_message="Please provide valid job_id",
     )
-    await require(engine, caller, job, Level.WRITE, as_admin=as_admin)
     _refuse_parent(job)
     while True:
         if job["status"] not in WAITING:
@@ -208,8 +212,7 @@ async def finish_job(
     engine: Engine, caller: Caller, job_id: Any, params: Mapping[str, Any], *, as_admin: bool
 ) -> None:
     """EE2's finish_job. WrongState with EE2's text if the job has ended."""
-    job = await find_job(engine.store, job_id)
-    await require(engine, caller, job, Level.WRITE, as_admin=as_admin)
+    job = await find_permitted(engine, caller, job_id, Level.WRITE, as_admin=as_admin)
     _refuse_parent(job)
     ending = parse_ending(params)
     if job["status"] in TERMINAL or not await end(engine, {"_id": job["_id"]}, ending):
@@ -272,7 +275,7 @@ async def claim(
 async def _answer(engine: Engine, job: Document, delegate: list[str] | None) -> Document:
     what = await runnable(engine.store, job)
     module, _, function = what["method"].partition(".")
-    app = await engine.catalog.app(module, what["service_ver"])
+    app = await engine.catalog.app(module, what["service_ver"], function)
     method = method_of(app, function)
     if method.command is not None:
         folder = f"{engine.settings.apps_dir}/{app.folder}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -59,6 +60,26 @@ class Settings(BaseModel):
         default="kbaseconcierge", min_length=1, description="who may call run_job_concierge"
     )
     max_list_jobs: int = Field(default=10_000, ge=1, description="jobs in one listing at most")
+    silent_runner_s: int = Field(
+        default=900, ge=60, description="a running job not heard of for so long is ended, s"
+    )
+    auth_url: str = Field(default="", description="KBase's Auth2; empty: users in MongoDB")
+    workspace_url: str = Field(default="", description="KBase's Workspace; empty: in MongoDB")
+    catalog_url: str = Field(default="", description="KBase's Catalog; empty: the apps of apps_dir")
+    admin_role: str = Field(default="EE2_ADMIN", description="Auth2 role of administrators")
+    admin_read_role: str = Field(
+        default="EE2_ADMIN_RO", description="Auth2 role of administrators who may only read"
+    )
+    catalog_token: str = Field(default="", description="with which statistics are sent")
+    workspace_admin_token: str = Field(
+        default="", description="with which objects are saved for users"
+    )
+    notify: Literal["none", "kafka", "webhook"] = Field(
+        default="none", description="where changes of state are told"
+    )
+    kafka_servers: str = Field(default="", description="Kafka's bootstrap servers, host:port,…")
+    kafka_topic: str = Field(default="ee2", description="Kafka's topic")
+    webhook_url: str = Field(default="", description="address that gets changes of state by POST")
     service_version: str = "0.1.0"
 
     def groups(self) -> ClientGroups:

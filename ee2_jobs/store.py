@@ -29,7 +29,9 @@ class Store:
             self.client.get_default_database("ee2")
         )
         self.jobs = self._collection("ee2_jobs")
-        self.job_states = BatchedReader(self.jobs, ("status", "user", "wsid", "authstrat"))
+        self.job_states = BatchedReader(
+            self.jobs, ("status", "user", "wsid", "authstrat", "shared")
+        )
         self.old_logs = self._collection("ee2_logs")
         self.log_buckets = self._collection("ee2_log_buckets")
         self.submissions = self._collection("ee2_submissions")
@@ -38,6 +40,15 @@ class Store:
         self.tokens = self._collection("ee2_tokens")
         self.workspaces = self._collection("ee2_workspaces")
         self.apps = self._collection("ee2_apps")
+        # What records of the old services need and EE2's do not have; one per job, same id.
+        self.legacy = self._collection("ee2_legacy")
+        self.user_state = self._collection("ee2_user_state")
+        self.objects = self._collection("ee2_objects")
+        self.exec_stats = self._collection("ee2_exec_stats")
+        self.audit = self._collection("ee2_audit")
+        # What has to be told to other services, and how far the stream of changes was read.
+        self.outbox = self._collection("ee2_outbox")
+        self.marks = self._collection("ee2_marks")
 
     def _collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
         return self.db[name]
@@ -66,6 +77,8 @@ class Store:
                 IndexModel([("status", ASCENDING), ("_id", DESCENDING)]),
                 IndexModel([("scheduler_id", ASCENDING)]),
                 IndexModel([("retry_parent", ASCENDING)], sparse=True),
+                IndexModel([("shared", ASCENDING)], sparse=True),
+                IndexModel([("job_input.parent_job_id", ASCENDING)], sparse=True),
                 # What was cancelled before it was in the pool keeps the flag: hence the second key.
                 IndexModel(
                     [("remove", ASCENDING), ("scheduler_id", ASCENDING)],
@@ -80,6 +93,12 @@ class Store:
             [IndexModel([("status", ASCENDING), ("accepted", ASCENDING)])]
         )
         await self.tokens.create_indexes([IndexModel([("user", ASCENDING)])])
+        await self.audit.create_indexes(
+            [
+                IndexModel([("target", ASCENDING), ("at", DESCENDING)]),
+                IndexModel([("who", ASCENDING), ("at", DESCENDING)]),
+            ]
+        )
 
     async def close(self) -> None:
         """Close the connections."""

@@ -106,7 +106,7 @@ async def run_split_aggregate(engine: Engine, caller: Caller, params: Any) -> st
         raise InvalidInput("params must be a mapping")
     await _check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
     module, function = parse_method(params.get("method"))
-    app = await engine.catalog.app(module, params.get("service_ver"))
+    app = await engine.catalog.app(module, params.get("service_ver"), function)
     declared = method_of(app, function)
     template = {
         k: params[k]
@@ -163,7 +163,7 @@ async def _check_workspace(
     if truthy(params.get("as_admin")):
         require_admin(caller, Level.WRITE)
     elif wsid is not None:
-        rights = await engine.workspaces.permissions(caller.user, [wsid])
+        rights = await engine.workspaces.permissions(caller, [wsid])
         if rights[wsid] not in ("w", "a"):
             raise Denied(f"User {caller.user} doesn't have permission to run jobs in {where}.")
 
@@ -188,16 +188,17 @@ async def _resolve(
 ) -> list[Resolved]:
     """The requests with app and requirements; one catalog look-up per method and version, one
     look-up for all object references."""
-    apps: dict[tuple[str, str | None], App] = {}
+    apps: dict[tuple[str, str, str | None], App] = {}
     plain: dict[tuple[str, str, str | None], Requirements] = {}
     resolved = []
     for n, request in enumerate(requests, 1):
         try:
-            version = (request.module, request.service_ver)
-            app = apps.get(version)
-            if app is None:
-                app = apps[version] = await engine.catalog.app(*version)
             key = (request.module, request.function, request.service_ver)
+            app = apps.get(key)
+            if app is None:
+                app = apps[key] = await engine.catalog.app(
+                    request.module, request.service_ver, request.function
+                )
             requirements = plain.get(key) if request.job_requirements is None else None
             if requirements is None:
                 method = method_of(app, request.function)
@@ -218,7 +219,7 @@ async def _resolve(
         if n % _YIELD_EVERY == 0:
             await asyncio.sleep(0)
     refs = {ref for request in requests for ref in request.source_ws_objects}
-    hidden = await engine.workspaces.inaccessible(caller.user, sorted(refs)) if refs else []
+    hidden = await engine.workspaces.inaccessible(caller, sorted(refs)) if refs else []
     if hidden:
         raise InvalidInput(f"Some workspace object is inaccessible: {', '.join(hidden)}")
     return resolved

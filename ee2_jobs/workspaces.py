@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from ee2_jobs.errors import InvalidInput, NotFound
+from pymongo import ReturnDocument
+
+from ee2_jobs.errors import Denied, InvalidInput, NotFound
+from ee2_jobs.identity import Caller
 from ee2_jobs.model import now_s
 from ee2_jobs.store import Store
 
 Permission = Literal["n", "r", "w", "a"]
 
 
+@dataclass(frozen=True)
+class NewObject:
+    """An object to be saved: `type` is `Module.Type`, `data` its JSON value."""
+
+    name: str
+    type: str
+    data: Any
+    meta: dict[str, str] = field(default_factory=dict)
+
+
 class Workspaces(Protocol):
     """The port: what a user may do in workspaces. KBase's is the Workspace service."""
 
-    async def permissions(self, user: str, wsids: Iterable[int]) -> dict[int, Permission]:
-        """The user's permission per workspace, in one look-up; `n` for none, unknown or deleted.
+    async def permissions(self, caller: Caller, wsids: Iterable[int]) -> dict[int, Permission]:
+        """The caller's permission per workspace, in one look-up; `n` for none, unknown or deleted.
         A globally readable workspace gives at least `r`."""
         ...
 
-    async def inaccessible(self, user: str, refs: Iterable[str]) -> list[str]:
-        """Those of the object references (`ws/object/version`) that the user cannot read."""
+    async def inaccessible(self, caller: Caller, refs: Iterable[str]) -> list[str]:
+        """Those of the object references (`ws/object/version`) that the caller cannot read."""
+        ...
+
+    async def save_object(self, user: str, wsid: int, new: NewObject) -> str:
+        """Save an object for a user, a new version if the name is taken; its reference
+        `ws/object/version`. Denied unless the user may write the workspace."""
         ...
 
 
@@ -31,8 +50,9 @@ class LocalWorkspaces:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def permissions(self, user: str, wsids: Iterable[int]) -> dict[int, Permission]:
+    async def permissions(self, caller: Caller, wsids: Iterable[int]) -> dict[int, Permission]:
         """See the port."""
+        user = caller.user
         wanted = list(set(wsids))
         found: dict[int, Permission] = dict.fromkeys(wanted, "n")
         async for ws in self._store.workspaces.find({"_id": {"$in": wanted}}):
@@ -44,13 +64,46 @@ class LocalWorkspaces:
                 found[ws["_id"]] = ws["acl"].get(user, "r" if ws["public"] else "n")
         return found
 
-    async def inaccessible(self, user: str, refs: Iterable[str]) -> list[str]:
-        """The local workspaces hold no objects: a reference is readable if its workspace is."""
+    async def inaccessible(self, caller: Caller, refs: Iterable[str]) -> list[str]:
+        """The local workspaces hold no objects of others' making: a reference is readable if its
+        workspace is."""
         wanted = list(refs)
         if not wanted:
             return []
-        rights = await self.permissions(user, [int(ref.split("/")[0]) for ref in wanted])
+        rights = await self.permissions(caller, [int(ref.split("/")[0]) for ref in wanted])
         return [ref for ref in wanted if rights[int(ref.split("/")[0])] == "n"]
+
+    async def save_object(self, user: str, wsid: int, new: NewObject) -> str:
+        """See the port. Documents {_id: ref, wsid, object, version, name, type, data, meta, user}
+        in `ee2_objects`."""
+        if (await self.permissions(Caller(user), [wsid]))[wsid] not in ("w", "a"):
+            raise Denied(f"User {user} may not write workspace {wsid}")
+        known = await self._store.objects.find_one(
+            {"wsid": wsid, "name": new.name}, {"object": 1}, sort=[("version", -1)]
+        )
+        number = known["object"] if known else await self._count(wsid, "objects")
+        version = await self._count(wsid, f"versions.{number}")
+        ref = f"{wsid}/{number}/{version}"
+        await self._store.objects.insert_one(
+            {
+                "_id": ref, "wsid": wsid, "object": number, "version": version, "user": user,
+                "name": new.name, "type": new.type, "data": new.data, "meta": new.meta,
+                "saved": now_s(),
+            }
+        )
+        return ref
+
+    async def _count(self, wsid: int, counter: str) -> int:
+        """The next number of a counter of the workspace."""
+        ws = await self._store.workspaces.find_one_and_update(
+            {"_id": wsid},
+            {"$inc": {f"counters.{counter}": 1}},
+            return_document=ReturnDocument.AFTER,
+        )
+        value: Any = (ws or {})["counters"]
+        for part in counter.split("."):
+            value = value[part]
+        return int(value)
 
 
 async def create_workspace(

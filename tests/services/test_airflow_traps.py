@@ -350,7 +350,7 @@ def test_11_a_user_sees_his_own_jobs_and_the_administrator_all(
     page, log = f"/services/ee2/jobs/{job_id}", f"/services/ee2/jobs/{job_id}/{job_id}/log"
     with stack.airflow() as api:
         admin = str(api.headers["authorization"]).removeprefix("Bearer ")
-    expected = {"pia": 200, "admin": 200, "paul": 403, "vera": 401, "nobody": 401}
+    expected = {"pia": 200, "admin": 200, "paul": 404, "vera": 401, "nobody": 401}
     for name, token in {**users, "admin": admin}.items():
         assert get(stack, page, token).status_code == expected[name], name
         assert get(stack, log, token).status_code in (expected[name], 404), name

@@ -182,9 +182,13 @@ async def test_unknown_ids(engine: Engine) -> None:
     job_id = await run_job(engine, ALICE, {"method": "m.f"})
     unknown = str(ObjectId())
     states = await check_jobs(engine, ALICE, [unknown, job_id])
-    assert list(states) == [unknown, job_id] and states[unknown] == []
+    nothing = {"failure": f"No read permissions for {unknown}", "check_job_error": True}
+    assert list(states) == [unknown, job_id] and states[unknown] == nothing
+    assert await check_jobs(engine, ALICE, [unknown]) == {unknown: nothing}
+    states = await check_jobs(engine, AUDITOR, [unknown, job_id], as_admin=True)
+    assert states[unknown] == []
     with pytest.raises(NotFound, match=rf"Cannot find job with ids: \['{unknown}'\]"):
-        await check_jobs(engine, ALICE, [unknown])
+        await check_jobs(engine, AUDITOR, [unknown], as_admin=True)
 
 
 async def test_excluded_fields(engine: Engine) -> None:

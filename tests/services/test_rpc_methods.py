@@ -93,15 +93,20 @@ def test_check_jobs_list_mapping_order_and_unknown_ids(bridge: Bridge) -> None:
     ids = [second, UNKNOWN, first, second]
     listed = bridge.call("check_jobs", {"job_ids": ids})
     assert set(listed) == {"job_states"}
-    assert [s["job_id"] if s else s for s in listed["job_states"]] == [second, [], first]
+    unknown = {"failure": f"No read permissions for {UNKNOWN}", "check_job_error": True}
+    assert [s.get("job_id") or s for s in listed["job_states"]] == [second, unknown, first]
     for flag in (0, None, "0", "False"):
         mapped = bridge.call("check_jobs", {"job_ids": ids, "return_list": flag})
-        assert list(mapped) == [second, UNKNOWN, first] and mapped[UNKNOWN] == []
+        assert list(mapped) == [second, UNKNOWN, first] and mapped[UNKNOWN] == unknown
     assert "job_states" in bridge.call("check_jobs", {"job_ids": ids, "return_list": "True"})
     with pytest.raises(RpcError, match="return_list: maybe is not a boolean value"):
         bridge.call("check_jobs", {"job_ids": ids, "return_list": "maybe"})
+    assert bridge.call("check_jobs", {"job_ids": [UNKNOWN]}) == {"job_states": [unknown]}
+    as_admin = {"return_list": 0, "as_admin": 1}
+    states = bridge.call("check_jobs", {"job_ids": ids, **as_admin}, who="eva")
+    assert list(states) == [second, UNKNOWN, first] and states[UNKNOWN] == []
     with pytest.raises(RpcError, match=re.escape(f"Cannot find job with ids: ['{UNKNOWN}']")):
-        bridge.call("check_jobs", {"job_ids": [UNKNOWN]})
+        bridge.call("check_jobs", {"job_ids": [UNKNOWN], **as_admin}, who="eva")
     for empty in ([], None):
         with pytest.raises(RpcError, match="Please provide a non empty list of job ids"):
             bridge.call("check_jobs", {"job_ids": empty})

@@ -32,7 +32,9 @@ def put(bridge: Bridge, job_id: str, **fields: Any) -> None:
 
 
 def no_right(who: str, job_id: str) -> str:
-    text = f"User {who} does not have permission to JobPermissions.WRITE job {job_id}"
+    text = f"Cannot find job with ids: ['{job_id}']"
+    if who == "rob":  # he may read it
+        text = f"User {who} does not have permission to JobPermissions.WRITE job {job_id}"
     return f"^{re.escape(text)}$"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ee2_jobs.identity import hash_token
+from ee2_jobs.workspaces import LocalWorkspaces
 from tests.services.rpc_support import Bridge, RpcError
 
 READS: dict[str, list[Any]] = {
@@ -37,17 +38,58 @@ def test_users(bridge: Bridge, who: str, method: str) -> None:
     if MAY[who][method in WRITES]:
         ask(bridge, method, job, who, *more)
         return
-    level = "WRITE" if method in WRITES else "READ"
-    text = f"User {who} does not have permission to JobPermissions.{level} job {job}"
+    text = f"Cannot find job with ids: ['{job}']"
+    if MAY[who][0]:
+        text = f"User {who} does not have permission to JobPermissions.WRITE job {job}"
     with pytest.raises(RpcError, match=f"^{re.escape(text)}$"):
         ask(bridge, method, job, who, *more)
     assert bridge.record(job) == before
 
 
+@pytest.mark.parametrize("method", [*READS, *WRITES, "check_job", "check_job_batch", "retry_job"])
+def test_what_others_have_cannot_be_told_from_what_there_is_not(
+    bridge: Bridge, method: str
+) -> None:
+    more = {**READS, **WRITES}.get(method, [])
+    answers = set()
+    for job in (bridge.job(), bridge.job(wsid=None), "5f0c0000000000000000aaaa"):
+        try:
+            answer = str(ask(bridge, method, job, "bob", *more))
+        except RpcError as e:
+            answer = str(e)
+        assert job in answer
+        answers.add(answer.replace(job, "JOB"))
+    assert len(answers) == 1
+
+
+def test_refusals_take_the_same_look_ups(bridge: Bridge) -> None:
+    """How long a refusal takes must not tell, either: each asks for one workspace."""
+    jobs = (bridge.job(), bridge.job(wsid=None), "5f0c0000000000000000aaaa")
+    asked = []
+    permissions = LocalWorkspaces.permissions
+
+    async def counted(self: LocalWorkspaces, caller: Any, wsids: Any) -> Any:
+        asked.append(list(wsids))
+        return await permissions(self, caller, wsids)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalWorkspaces, "permissions", counted)
+        for method in READS:
+            for job in jobs:
+                asked.clear()
+                with pytest.raises(RpcError, match="^Cannot find job"):
+                    ask(bridge, method, job, "bob", *READS[method])
+                assert [len(wsids) for wsids in asked] == [1], (method, job)
+        for job in jobs:
+            asked.clear()
+            assert "failure" in ask(bridge, "check_job", job, "bob")
+            assert [len(wsids) for wsids in asked] == [1]
+
+
 def test_a_job_without_workspace_is_its_owners_alone(bridge: Bridge) -> None:
     job = bridge.job(wsid=None)
     assert ask(bridge, "get_job_status", job, "alice")
-    with pytest.raises(RpcError, match="does not have permission"):
+    with pytest.raises(RpcError, match="^Cannot find job"):
         ask(bridge, "get_job_status", job, "wendy")
 
 
@@ -89,7 +131,7 @@ def test_retry_needs_the_right_to_write(bridge: Bridge) -> None:
 def test_a_jobs_token_is_for_that_job(bridge: Bridge) -> None:
     job, other = bridge.job(), bridge.job()
     for method, more in {**READS, **WRITES}.items():
-        with pytest.raises(RpcError, match="does not have permission"):
+        with pytest.raises(RpcError, match="^Cannot find job"):
             ask(bridge, method, other, job, *more)
     assert ask(bridge, "check_job", other, job) == {
         "failure": f"No read permissions for {other}", "check_job_error": True
