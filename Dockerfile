@@ -22,8 +22,10 @@ RUN python3 -m venv /opt/venv \
 COPY airflow.cfg client_groups.yaml ./
 COPY ee2_jobs ee2_jobs
 COPY ee2_operators ee2_operators
+COPY kbase_services kbase_services
 COPY api_bridge api_bridge
 COPY ee2_cli ee2_cli
+COPY ee2_client ee2_client
 COPY dags dags
 COPY plugins plugins
 COPY runner runner

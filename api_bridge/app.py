@@ -5,31 +5,55 @@ It also runs by itself, for tests and for a deployment without Airflow's web ser
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.routing import Route
+from pymongo.errors import PyMongoError
+from starlette.routing import BaseRoute, Route
 
+from api_bridge import openapi
 from api_bridge.artifacts import ArtifactEndpoint, BrowserUser
+from api_bridge.envelope import Address
+from api_bridge.legacy.awe import AWE_VERBS, AweEndpoint
 from api_bridge.rpc import RpcEndpoint
 from api_bridge.service import Memory, Service
+from ee2_jobs import changes
 from ee2_jobs.engine import Engine
 from ee2_jobs.identity import Identity, LocalIdentity
+from ee2_jobs.silent import FLUSH_S
+from ee2_jobs.waiting import Waiting
+
+log = logging.getLogger(__name__)
+
+OLD_ADDRESSES = {
+    "njs_wrapper": Address("NarrativeJobService", "java"),
+    "userandjobstate": Address("UserAndJobState", "java"),
+    "narrativejobproxy": Address("NarrativeJobProxy", "python"),
+}
+"""The old services by the last part of their address, as KBase had them."""
+DIRECT = ("ee2", *OLD_ADDRESSES, "awe-api")
+"""What `DirectRoute` takes past the host's middleware."""
 
 
 def create_app(
     make_engine: Callable[[], Awaitable[Engine]],
     make_identity: Callable[[Engine], Identity] | None = None,
     browser_user: BrowserUser | None = None,
+    on_stop: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
-    """The application. Routes: `/ee2`, `/ee2/` (JSON-RPC), `/ee2/artifacts/{path}`; no redirects,
-    because a redirected POST becomes a GET (rule C-20).
+    """The application. Routes: `/ee2`, `/ee2/` (JSON-RPC), `/ee2/artifacts/{path}`, and the
+    addresses of the old services with all below them; no redirects, because a redirected POST
+    becomes a GET (rule C-20).
 
     make_engine: called once when the application starts, in its event loop; the engine's store is
     closed when it ends. make_identity: by default users and tokens in MongoDB. browser_user: who is
-    signed in with the browser (artifacts may be read with that).
+    signed in with the browser (artifacts may be read with that). on_stop: closes what
+    else was opened with the engine.
 
     It is a FastAPI application because Airflow runs the lifespan of no other; its routes are plain
     ASGI, without FastAPI's machinery.
@@ -47,7 +71,10 @@ def create_app(
             if make_identity is not None
             else LocalIdentity(engine.store, engine.settings.secret_key)
         )
-        running.append(Service(engine, identity, Memory(engine.store)))
+        memory = Memory(engine.store)
+        running.append(Service(engine, identity, memory, Waiting(engine.store)))
+        await changes.begin(engine.store)
+        listening = asyncio.create_task(_note_who_is_heard(memory), name="ee2 runners heard")
         # What is loaded by now stays. Looking through all of it at each collection of garbage
         # would hold every call for tenths of a second in a process as large as Airflow's.
         gc.collect()
@@ -56,11 +83,21 @@ def create_app(
             yield
         finally:
             running.clear()
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+            if on_stop is not None:
+                await on_stop()
             await engine.store.close()
 
     rpc = RpcEndpoint(service)
+    old: list[BaseRoute] = []
+    for name, address in OLD_ADDRESSES.items():
+        endpoint = RpcEndpoint(service, address)
+        old += [Route(f"/{name}", endpoint), Route(f"/{name}/{{path:path}}", endpoint)]
     artifacts = ArtifactEndpoint(service, browser_user)
-    return FastAPI(
+    awe = AweEndpoint(service)
+    app = FastAPI(
         title="EE2",
         lifespan=lifespan,
         openapi_url=None,
@@ -71,5 +108,23 @@ def create_app(
             Route(
                 "/ee2/artifacts/{path:path}", artifacts.handle, methods=["GET", "HEAD", "PUT"]
             ),
+            *old,
+            Route("/awe-api", awe.handle, methods=AWE_VERBS),
+            Route("/awe-api/{path:path}", awe.handle, methods=AWE_VERBS),
         ],
     )
+    app.router.routes += openapi.routes(
+        lambda: service().engine.settings.service_version,
+        lambda: {route.path for route in app.routes if isinstance(route, Route)},
+    )
+    return app
+
+
+async def _note_who_is_heard(memory: Memory) -> None:
+    """All the time: the signs of life of runners, from memory to the records."""
+    while True:
+        await asyncio.sleep(FLUSH_S)
+        try:
+            await memory.flush_seen()
+        except PyMongoError as e:
+            log.warning("Runners were heard of, and it could not be noted: %s", e)

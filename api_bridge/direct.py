@@ -6,22 +6,28 @@ what the rest of a cheap call takes, and none of it concerns a client that bring
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class DirectRoute:
-    """Middleware for the host: requests for `prefix` + `/ee2` and what lies below go straight to
-    `target`, which must be mounted at `prefix` all the same (that starts and ends it).
+    """Middleware for the host: requests for `prefix` + `/` + one of `names`, and what lies below,
+    go straight to `target`, which must be mounted at `prefix` all the same (that starts and ends
+    it).
 
     Airflow puts its own middleware around that of plugins. So when the host starts, this one puts
     itself in front of the host's finished stack. Should that ever be impossible, all still works,
     at the slower rate.
     """
 
-    def __init__(self, app: ASGIApp, target: ASGIApp, prefix: str) -> None:
+    def __init__(
+        self, app: ASGIApp, target: ASGIApp, prefix: str, names: Collection[str]
+    ) -> None:
         self._app = app
         self._target = target
         self._prefix = prefix
+        self._names = frozenset(names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, or the host's start and end."""
@@ -30,8 +36,8 @@ class DirectRoute:
         elif scope["type"] == "http":
             root = scope.get("root_path", "")
             path = scope["path"].removeprefix(root)
-            below = path.removeprefix(f"{self._prefix}/ee2")
-            if len(below) < len(path) and (not below or below[0] == "/"):
+            below = path.removeprefix(f"{self._prefix}/")
+            if len(below) < len(path) and below.partition("/")[0] in self._names:
                 await self._target(
                     {**scope, "root_path": root + self._prefix}, receive, send
                 )
@@ -41,5 +47,5 @@ class DirectRoute:
     def _move_to_front(self, host: object) -> None:
         stack = getattr(host, "middleware_stack", None)
         if stack is not None and not isinstance(stack, DirectRoute):
-            in_front = DirectRoute(stack, self._target, self._prefix)
+            in_front = DirectRoute(stack, self._target, self._prefix, self._names)
             host.middleware_stack = in_front  # type: ignore[attr-defined]

@@ -4,14 +4,18 @@ Requests: version 1.1 (`"version": "1.1"`), 2.0 (`"jsonrpc": "2.0"`) or 1.0 (nei
 without a content type. Answers: HTTP 200 with `result`, or HTTP 500 with `error`; KBase's clients
 read an error only if the content type is exactly `application/json` and `error` has exactly the
 keys they know.
+
+KBase's services spoke two dialects of it, one per language they were written in; a third is that of
+modules called through NarrativeJobService. They differ in the codes and texts of errors, and in
+what a request must have.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn
 
 import orjson
 
@@ -22,6 +26,19 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 SERVER_ERROR = -32000
 UNEXPECTED = 0
+JAVA_ERROR = -32500
+JAVA_TOKEN_ERROR = -32400
+JAVA_GET_ERROR = -32300
+
+Dialect = Literal["python", "java", "sdk"]
+DIALECTS: dict[str, Dialect] = {
+    "execution_engine2": "python",
+    "ee2_runner": "python",
+    "NarrativeJobService": "java",
+    "UserAndJobState": "java",
+    "NarrativeJobProxy": "python",
+}
+"""The services, and the dialect of each. Every other module is an app's."""
 
 NAMES = {
     PARSE_ERROR: "Parse error",
@@ -47,6 +64,18 @@ class Envelope:
     version: str = "1.1"
     id: str | int | float | None = None
     has_id: bool = False
+    dialect: Dialect = "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One of the addresses: the service that it was made for, and that service's dialect."""
+
+    module: str
+    dialect: Dialect
+
+
+EE2 = Address("execution_engine2", "python")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +85,47 @@ class Request:
     envelope: Envelope
     method: str
     params: list[Any]
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 class Fault(Exception):
-    """An error as it goes over the wire: JSON-RPC's code and a message for people."""
+    """An error as it goes over the wire: JSON-RPC's code and a message for people.
 
-    def __init__(self, code: int, message: str, envelope: Envelope | None = None) -> None:
+    name: for an error that an app told: it goes out as the app told it, with `detail` as its
+    `error`.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        envelope: Envelope | None = None,
+        *,
+        name: str | None = None,
+        detail: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.envelope = envelope or Envelope()
+        self.name = name
+        self.detail = detail
 
 
-def too_large(limit_bytes: int) -> Fault:
-    """The error for a body over the limit."""
-    return Fault(
-        INVALID_REQUEST,
-        f"The request is larger than {limit_bytes / 1_000_000:g} MB. Send several smaller "
-        "requests, or have the setting [ee2] max_body_mb raised.",
-    )
+class TooLarge(Fault):
+    """A body over the limit."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            INVALID_REQUEST,
+            f"The request is larger than {limit_bytes / 1_000_000:g} MB. Send several smaller "
+            "requests, or have the setting [ee2] max_body_mb raised.",
+        )
+        self.limit_bytes = limit_bytes
 
 
-def decode(body: bytes) -> Request:
-    """The request in a body; Fault if it is none."""
+def decode(body: bytes, address: Address = EE2) -> Request:
+    """The request in a body that came to an address; Fault if it is none."""
     call = _parse(body)
     if isinstance(call, list):
         raise Fault(INVALID_REQUEST, "Batches of requests are not served: send one mapping")
@@ -90,23 +137,40 @@ def decode(body: bytes) -> Request:
     call_id = call.get("id")
     if call_id is not None and (isinstance(call_id, bool) or _kind(call_id) not in _ID_KINDS):
         raise Fault(INVALID_REQUEST, f"id is a string or a number, not {_kind(call_id)}",
-                    Envelope(version))
-    envelope = Envelope(version, call_id, "id" in call)
+                    Envelope(version, dialect=address.dialect))
+    envelope = Envelope(version, call_id, "id" in call, address.dialect)
     if "jsonrpc" in call and call["jsonrpc"] != "2.0":
         raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0"', envelope)
-    for field in ("id", "method", "params"):
-        if field not in call:
-            raise Fault(INVALID_REQUEST, f"The request has no '{field}'", envelope)
+    java = address.dialect == "java"
+    for name in ("method", "params") if java else ("id", "method", "params"):
+        if name not in call:
+            if java:
+                text = f"JSON RPC {name} property is not defined"
+                raise Fault(METHOD_NOT_FOUND, text, envelope)
+            raise Fault(INVALID_REQUEST, f"The request has no '{name}'", envelope)
     method, params = call["method"], call["params"]
+    if java and isinstance(method, str) and method and "." not in method:
+        method = f"{address.module}.{method}"
     if not isinstance(method, str) or method.count(".") != 1:
         raise Fault(INVALID_REQUEST, "method must be a string module.name, with one dot", envelope)
+    dialect = _dialect(method, address)
+    if dialect != address.dialect:
+        envelope = Envelope(version, call_id, "id" in call, dialect)
     if params is None:
         params = []
     if isinstance(params, dict):
         raise Fault(INVALID_PARAMS, "expected positional params, not keyword", envelope)
     if not isinstance(params, list):
         raise Fault(INVALID_REQUEST, f"params must be a list, not {_kind(params)}", envelope)
-    return Request(envelope, method, params)
+    context = call.get("context")
+    return Request(envelope, method, params, context if isinstance(context, dict) else {})
+
+
+def _dialect(method: str, address: Address) -> Dialect:
+    """The dialect of the service that a method belongs to, whatever the address."""
+    module, _, function = method.partition(".")
+    own = DIALECTS.get(module)
+    return own or ("sdk" if function.startswith("_") else address.dialect)
 
 
 _ID_KINDS = ("a string", "a number")
@@ -145,10 +209,14 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def encode_result(envelope: Envelope, result: Any) -> bytes:
-    """The body of a success; empty for a notification."""
-    if envelope.id is None:
+    """The body of a success; empty for a notification, which the Java services do not know."""
+    if envelope.dialect != "python":
+        answer: dict[str, Any] = {"version": "1.1", "result": result}
+        if envelope.has_id:
+            answer["id"] = envelope.id
+    elif envelope.id is None and envelope.has_id:
         return b""
-    if envelope.version == "2.0":
+    elif envelope.version == "2.0":
         answer = {"jsonrpc": "2.0", "result": result, "id": envelope.id}
     elif envelope.version == "1.1":
         answer = {"version": "1.1", "result": result, "id": envelope.id}
@@ -158,8 +226,10 @@ def encode_result(envelope: Envelope, result: Any) -> bytes:
 
 
 def encode_fault(fault: Fault) -> bytes:
-    """The body of an error. `error` (`data` in 2.0) is always null: what happened inside stays in
-    the server's log."""
+    """The body of an error. `error` (`data` in 2.0) is null unless an app told it: what happened
+    inside stays in the server's log."""
+    if fault.envelope.dialect != "python":
+        return _encode_java_fault(fault)
     envelope = fault.envelope
     error: dict[str, Any] = {
         "name": NAMES[fault.code],
@@ -172,6 +242,36 @@ def encode_fault(fault: Fault) -> bytes:
     if envelope.has_id:
         answer["id"] = envelope.id
     return _dump(answer)
+
+
+def _encode_java_fault(fault: Fault) -> bytes:
+    """The same in the dialects of the Java services; of calls to apps, only what the app told has
+    a code of its own."""
+    envelope = fault.envelope
+    code, message = fault.code, fault.message
+    if fault.name is None:
+        if isinstance(fault, TooLarge):
+            message = f"Object is too big, length is more than {fault.limit_bytes} bytes"
+        elif code in (PARSE_ERROR, INVALID_REQUEST):
+            message = f"Parse error ({message})"
+        code = METHOD_NOT_FOUND if envelope.dialect == "sdk" else _JAVA_CODES.get(code, code)
+    error = {
+        "name": fault.name or "JSONRPCError",
+        "code": code,
+        "message": message,
+        "error": fault.detail,
+    }
+    answer: dict[str, Any] = {"version": "1.1", "error": error}
+    if envelope.has_id and envelope.dialect == "java":
+        answer["id"] = envelope.id
+    return _dump(answer)
+
+
+_JAVA_CODES = {
+    INVALID_REQUEST: PARSE_ERROR,
+    SERVER_ERROR: JAVA_ERROR,
+    UNEXPECTED: JAVA_ERROR,
+}
 
 
 def _dump(value: Any) -> bytes:

@@ -14,7 +14,14 @@ from pymongo.errors import (
     WriteError,
 )
 
-from api_bridge.envelope import INTERNAL_ERROR, SERVER_ERROR, UNEXPECTED, Envelope, Fault
+from api_bridge.envelope import (
+    INTERNAL_ERROR,
+    JAVA_TOKEN_ERROR,
+    SERVER_ERROR,
+    UNEXPECTED,
+    Envelope,
+    Fault,
+)
 from ee2_jobs.errors import (
     Denied,
     EngineError,
@@ -52,13 +59,15 @@ def fault_of(error: Exception, envelope: Envelope, method: str) -> Fault:
     and the client gets that number and EE2's code 0.
     """
     if isinstance(error, Fault):
-        return Fault(error.code, error.message, envelope)
+        error.envelope = envelope
+        return error
     if is_trouble(error):
         log.warning("%s: %s", method, error)
         text = str(error) if isinstance(error, Unavailable) else TROUBLE
         return Fault(INTERNAL_ERROR, text, envelope)
     if isinstance(error, EngineError):
-        return Fault(SERVER_ERROR, str(error), envelope)
+        java_token = isinstance(error, NotAuthenticated) and envelope.dialect == "java"
+        return Fault(JAVA_TOKEN_ERROR if java_token else SERVER_ERROR, str(error), envelope)
     if _is_too_large(error):
         return Fault(SERVER_ERROR, TOO_LARGE, envelope)
     return Fault(UNEXPECTED, unexpected(error, method), envelope)

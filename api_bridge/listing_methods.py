@@ -12,7 +12,12 @@ from ee2_jobs.requests import required
 
 
 async def check_workspace_jobs(service: Service, caller: Caller, params: Params) -> Any:
-    """All jobs of a workspace, in the forms of check_jobs; {} in either form if there are none."""
+    """All jobs of a workspace, with the children of its batches.
+
+    Fields: `workspace_id`, `exclude_fields`, `return_list` = 1, `as_admin` = 0.
+    Result: as of check_jobs; `{}` if there are none.
+    Right: read the workspace.
+    """
     as_list = boolean(params.get("return_list", 1), "return_list")
     states = await listing.workspace_jobs(
         service.engine,
@@ -25,7 +30,14 @@ async def check_workspace_jobs(service: Service, caller: Caller, params: Params)
 
 
 async def check_jobs_date_range_for_user(service: Service, caller: Caller, params: Params) -> Any:
-    """Jobs made in a span of time, of the caller or (administrators) of `user`."""
+    """Jobs made in a span of time. Forms of times, filters and fields:
+    [Listings by time](reference/methods.md#listings-by-time).
+
+    Fields: `start_time` (included), `end_time` (excluded); `user`, the caller if absent, `ALL` for
+    all; `projection`, `filter`, `limit` = 2000, `offset` = 0, `ascending` = 1, `as_admin` = 0.
+    Result: `{jobs, count, query_count, filter, skip, projection, limit, sort_order, stats}`.
+    Right: one's own jobs; those of others: administrators.
+    """
     ascending = params.get("ascending")
     limit = params.get("limit")
     return await listing.date_range(
@@ -40,7 +52,12 @@ async def check_jobs_date_range_for_user(service: Service, caller: Caller, param
 
 
 async def check_jobs_date_range_for_all(service: Service, caller: Caller, params: Params) -> Any:
-    """The same for all users; administrators only."""
+    """The same for all users.
+
+    Fields: as of check_jobs_date_range_for_user, without `user`.
+    Result: as of that.
+    Right: administrators.
+    """
     everybody = {**params, "user": listing.ALL_USERS}
     return await check_jobs_date_range_for_user(service, caller, everybody)
 

@@ -21,6 +21,7 @@ from ee2_jobs.checks import find_job
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import EngineError, NotAuthenticated, NotFound
 from ee2_jobs.identity import Caller, is_engine_token
+from ee2_jobs.legacy import batchapp
 from ee2_jobs.model import Document, job_oid
 from ee2_jobs.rights import Level, require
 from ee2_jobs.submissions import jobs_of, overdue
@@ -89,6 +90,8 @@ class Pages:
             raise NotAuthenticated("Only the engine's own chore may do this")
         ids = [s["_id"] for s in await overdue(engine.store, OVERDUE_S)]
         engine.orchestrator.start(ids)
+        # The end of some batches needs the ports of this process.
+        await batchapp.settle_due(engine)
         return JSONResponse({"starting": len(ids)})
 
     async def _submission(self, request: Request) -> tuple[Engine, Document]:

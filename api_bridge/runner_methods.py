@@ -1,4 +1,5 @@
-"""The runner's methods: claim, report, finish. Only a job's own token may call them, for that job.
+"""The methods of runners and apps: claim, report, finish, save_object. Only a job's own token may
+call them, for that job.
 
 The protocol is described in `docs/reference/methods.md`.
 """
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api_bridge.service import Method, Service
-from ee2_jobs import runs
+from ee2_jobs import objects, runs
 from ee2_jobs.errors import Denied, InvalidInput
 from ee2_jobs.identity import Caller
 from ee2_jobs.requests import required
@@ -39,7 +40,13 @@ def _text_or_none(params: Params, field: str) -> str | None:
 
 
 async def claim(service: Service, caller: Caller, params: Params) -> Any:
-    """The runner takes the job; what it needs to run it, or the reason not to."""
+    """The runner takes the job, which is `running` then.
+
+    Fields: `job_id`; `claim`: a word that is fresh for every start of the runner; `scheduler_id`;
+    `starts` = 1: how often HTCondor has started the job; `host`.
+    Result: `{"proceed": true, job, app, limits, config, delegate, artifacts_url, submission_id,
+    heartbeat_s, log_flush_s, …}`, or `{"proceed": false, reason}`.
+    """
     job_id, claim_id = _own(caller, params)
     starts = params.get("starts", 1)
     if not isinstance(starts, int) or not 0 <= starts < 2**31:
@@ -55,25 +62,50 @@ async def claim(service: Service, caller: Caller, params: Params) -> Any:
 
 
 async def report(service: Service, caller: Caller, params: Params) -> Any:
-    """Log lines and a sign of life; whether to stop."""
+    """Log lines, and a sign of life.
+
+    Fields: `job_id`, `claim`; `lines` as of add_job_logs; `key`: lines that come again with the
+    same key are stored once.
+    Result: `{canceled, reason}`: whether to stop.
+    """
     job_id, claim_id = _own(caller, params)
-    return await runs.report(
+    answer = await runs.report(
         service.engine,
         job_id,
         claim_id=claim_id,
         key=_text_or_none(params, "key"),
         lines=params.get("lines"),
     )
+    if not answer["canceled"]:
+        service.memory.note_seen(job_id)
+    return answer
 
 
 async def finish(service: Service, caller: Caller, params: Params) -> None:
-    """How the job ended."""
+    """How the job ended. Repeating it changes nothing.
+
+    Fields: `job_id`, `claim`, `key`, `lines`; `output`, or `error` with `error_code` = 1; `usage`.
+    """
     job_id, claim_id = _own(caller, params)
     await runs.finish_run(service.engine, job_id, params, claim_id=claim_id)
+
+
+async def save_object(service: Service, caller: Caller, params: Params) -> dict[str, str]:
+    """An app saves an object in its job's workspace, for the job's owner. Needs no claim: the app
+    has the job's token and nothing else.
+
+    Fields: `job_id`, `name`, `type`, `data`, `meta`.
+    Result: `{ref}`.
+    """
+    job_id = required(params, "job_id")
+    if caller.job is None or caller.job != job_id:
+        raise Denied("Only a job itself may save objects this way, with its own token")
+    return {"ref": await objects.save_object(service.engine, caller.job, params)}
 
 
 RUNNER_METHODS: dict[str, Method] = {
     "ee2_runner.claim": Method(claim, (dict,), job_token="always"),
     "ee2_runner.report": Method(report, (dict,), job_token="always"),
     "ee2_runner.finish": Method(finish, (dict,), job_token="always"),
+    "ee2_runner.save_object": Method(save_object, (dict,), job_token="live"),
 }

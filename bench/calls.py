@@ -7,9 +7,9 @@ import time
 
 from bench.engine import NEVER, TRUE, Engine
 from bench.figures import Figure
-from bench.wire import Connection, closed_loop
+from bench.sustained import CONNECTIONS, sustained
+from bench.wire import Connection
 
-CONNECTIONS = 50
 _RUN_JOB = {"method": TRUE, "params": [{}], "job_requirements": NEVER}
 
 
@@ -89,7 +89,7 @@ def _checks(engine: Engine, batch_id: str, children: list[str]) -> list[Figure]:
 
 
 def _sustained(engine: Engine, children: list[str]) -> list[Figure]:
-    """What KBase's JobRunner asks each second of every running job, from many connections."""
+    """What KBase's JobRunner asks of every running job, from some connections that never rest."""
     requests = []
     for job_id in children[:CONNECTIONS]:
         token = engine.job_token(job_id)
@@ -99,17 +99,11 @@ def _sustained(engine: Engine, children: list[str]) -> list[Figure]:
                 engine.server.request("add_job_logs", {"job_id": job_id}, [], token=token),
             ]
         )
-    loads = [
-        closed_loop(engine.server, requests, seconds=engine.runs(10, 4))
-        for _ in range(engine.runs(5, 2))
-    ]
-    share = max(load.client_share for load in loads)
-    note = (
-        f"{CONNECTIONS} connections, jobs' own tokens, one API process; the load generator, a "
-        f"process of its own, used up to {share:.0%} of a core"
+    return sustained(
+        engine,
+        "check_job_canceled + empty add_job_logs",
+        requests,
+        target=800,
+        p99_ms=100,
+        about="jobs' own tokens, one API process",
     )
-    name = "check_job_canceled + empty add_job_logs, sustained"
-    return [
-        Figure(name, "calls/s", [[x.calls_per_s] for x in loads], 800, better="more", note=note),
-        Figure(f"{name}: p99", "ms", [x.latencies_ms for x in loads], 100, "p99", note=note),
-    ]

@@ -16,8 +16,8 @@ from pymongo import MongoClient
 from bench.wire import Connection, Server
 from ee2_cli import htcondor, htcondor_programs, stack
 from ee2_cli.keys import load_keys
-from ee2_cli.rpc import Rpc
 from ee2_cli.settings import StackError, StackSettings
+from ee2_client import Client
 from ee2_jobs.identity import job_token
 from ee2_jobs.model import LIVE, TERMINAL
 
@@ -52,7 +52,7 @@ class Engine:
             raise StackError("The stack is not running: start it with ./ee2 up")
         token = stack.token_file(settings).read_text().strip()
         self.server = Server(settings.rpc_url, token)
-        self.rpc = Rpc(settings.rpc_url, token, timeout_s=300)
+        self.rpc = Client(settings.rpc_url, token, timeout_s=300, patience_s=0)
         self._mongo: MongoClient[dict[str, Any]] = MongoClient(state.mongo_uri)
         self.db = self._mongo.get_default_database("ee2")
         self._secret_key = load_keys(settings.var_dir).ee2_secret_key

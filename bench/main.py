@@ -10,7 +10,18 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from bench import batches, calls, diamond, figures, idle, logs, machine, throughput, workers
+from bench import (
+    batches,
+    calls,
+    diamond,
+    figures,
+    idle,
+    logs,
+    machine,
+    polling,
+    throughput,
+    workers,
+)
 from bench.engine import Engine
 from bench.figures import Figure
 from ee2_cli.settings import StackError, StackSettings
@@ -26,6 +37,7 @@ FAMILIES: dict[str, Callable[[Engine], list[Figure]]] = {
     "throughput": throughput.measure,
     "batches": batches.measure,
     "workers": workers.measure,
+    "polling": polling.measure,
 }
 
 

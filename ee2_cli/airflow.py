@@ -8,16 +8,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ee2_cli import htcondor, mongo, postgres
 from ee2_cli.keys import Keys
 from ee2_cli.services import Service, with_environment
 from ee2_cli.settings import HOST, REPO, StackError, StackSettings
 from ee2_jobs.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import httpx
 
 ADMIN = "admin"
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -91,12 +96,13 @@ def database_uri(settings: StackSettings, keys: Keys) -> str:
 def services(settings: StackSettings, environment_file: Path) -> list[Service]:
     """Airflow's four services."""
 
-    def run(name: str, *arguments: str, address: str | None = None) -> Service:
-        command = with_environment(environment_file, sys.executable, "-m", *arguments)
-        return Service(name, command, address=address)
+    def run(name: str, *arguments: str) -> Service:
+        return Service(name, with_environment(environment_file, sys.executable, "-m", *arguments))
 
+    address = ("--host", HOST, "--port", str(settings.airflow_port))
+    api_server = run("api-server", "ee2_operators.api_server", *address)
     return [
-        run("api-server", "airflow", "api-server", address=settings.airflow_url),
+        replace(api_server, address=settings.airflow_url, replaces_workers=True),
         # All parts share a disk, so nobody needs their log servers.
         run("scheduler", "airflow", "scheduler", "--skip-serve-logs"),
         run("dag-processor", "airflow", "dag-processor"),
@@ -128,18 +134,7 @@ def set_up(settings: StackSettings, keys: Keys, variables: Mapping[str, str]) ->
 
 def add_user(settings: StackSettings, keys: Keys, name: str, password: str) -> bool:
     """Make a user with the role EE2User in the running Airflow; False if there is one already."""
-    import httpx
-
-    with httpx.Client(base_url=settings.airflow_url, timeout=30) as client:
-        login = {"username": ADMIN, "password": keys.admin_password}
-        answer = client.post("/auth/token", json=login)
-        if answer.status_code != 201:
-            raise StackError(
-                f"Airflow does not let {ADMIN} in ({answer.status_code}). If the password was "
-                "changed in the UI, write the new one into "
-                f"{settings.var_dir / 'secrets' / 'admin_password'}"
-            )
-        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    with _as_admin(settings, keys) as client:
         user = {
             "username": name,
             "email": f"{name}@ee2.invalid",
@@ -154,6 +149,32 @@ def add_user(settings: StackSettings, keys: Keys, name: str, password: str) -> b
         if answer.is_error:
             raise StackError(f"Airflow did not make the user {name}: {answer.text}")
         return True
+
+
+def remove_user(settings: StackSettings, keys: Keys, name: str) -> None:
+    """Remove a user from the running Airflow; nothing if there is none."""
+    with _as_admin(settings, keys) as client:
+        answer = client.delete(f"/auth/fab/v1/users/{name}")
+        if answer.is_error and answer.status_code != 404:
+            raise StackError(f"Airflow did not remove the user {name}: {answer.text}")
+
+
+@contextmanager
+def _as_admin(settings: StackSettings, keys: Keys) -> Iterator[httpx.Client]:
+    """A client of the running Airflow's API, signed in as the administrator."""
+    import httpx
+
+    with httpx.Client(base_url=settings.airflow_url, timeout=30) as client:
+        login = {"username": ADMIN, "password": keys.admin_password}
+        answer = client.post("/auth/token", json=login)
+        if answer.status_code != 201:
+            raise StackError(
+                f"Airflow does not let {ADMIN} in ({answer.status_code}). If the password was "
+                "changed in the UI, write the new one into "
+                f"{settings.var_dir / 'secrets' / 'admin_password'}"
+            )
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield client
 
 
 def health(settings: StackSettings) -> dict[str, Any] | None:

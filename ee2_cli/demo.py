@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from ee2_cli.rpc import Rpc
+from ee2_cli.rpc import connect
 from ee2_cli.settings import StackError, StackSettings
 from ee2_cli.show import follow
 from ee2_cli.stack import token_file
@@ -21,20 +21,19 @@ PARAMS = {
 
 def run(settings: StackSettings, console: Console) -> None:
     """Run the main job, show how it goes, fetch its report and print where it is."""
-    with Rpc(settings.rpc_url, token_file(settings).read_text()) as engine:
+    with connect(settings.rpc_url, token_file(settings).read_text()) as engine:
         console.print(
             f"\nAligning 10,000 pairs of reads of the lambda phage, cut into {PARAMS['chunks']} "
             f"pieces ({METHOD})",
             soft_wrap=True,
         )
-        batch_id = engine.call("run_split_aggregate", {"method": METHOD, "params": [PARAMS]})
-        view = follow(engine, batch_id, console)
-        if view.end != "completed":
+        batch_id = engine.run_split_aggregate(METHOD, [PARAMS])
+        how = follow(engine, batch_id, console)
+        if how.end != "completed":
             raise StackError(
-                f"The run ended in {view.end}. Look at ./ee2 jobs {batch_id} and at its page in "
+                f"The run ended in {how.end}. Look at ./ee2 jobs {batch_id} and at its page in "
                 f"Airflow, {settings.airflow_url}"
             )
-        result = view.stages["aggregate"]["job_output"]["result"][0]
         target = settings.var_dir / "reports" / f"{batch_id}.html"
-        report = engine.download(result["report"], target)
+        report = engine.download(engine.result(batch_id)[0]["report"], target)
     console.print(f"\nreport     {report.as_uri()}", soft_wrap=True)

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from ee2_cli.rpc import Rpc
+    from ee2_client import Client
 
-# How many log lines are asked for at a time.
-_LOG_PAGE = 5000
 Method = Annotated[str, typer.Argument(help="Module.method, for example kb_Bowtie2.align_reads")]
 JobId = Annotated[str, typer.Argument(help="Id of a job or batch")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Stay until it has ended")]
+Wait = Annotated[
+    bool, typer.Option("--wait", "--follow", "-f", help="Stay until it has ended; show how it goes")
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(min=-20, max=20, help="Among the same user's waiting jobs, higher goes first"),
+]
 Workspace = Annotated[int | None, typer.Option("--wsid", min=1, help="Workspace of the jobs")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (apps, run, batch, jobs, result, get, logs, cancel, retry):
+    for command in (apps, run, batch, jobs, result, get, logs, cancel, retry, share, priority):
         app.command()(command)
 
 
@@ -49,14 +53,17 @@ def run(
             help="Split, process and aggregate, as the app declares; PARAMS are the split's",
         ),
     ] = False,
-    follow: Follow = False,
+    priority: Priority = None,
+    wait: Wait = False,
 ) -> None:
     """Run an app; prints the id of the job (of the batch, with --split)."""
-    given: dict[str, Any] = {"method": method, "params": _json(params), "wsid": wsid}
+    given = _json(params)
     with _engine() as engine:
-        job_id = engine.call("run_split_aggregate" if split else "run_job", given)
-        print(job_id)
-        if follow:
+        start = engine.run_split_aggregate if split else engine.run_job
+        order = {} if priority is None else {"priority": priority}
+        job_id = start(method, given, wsid=wsid, **order)
+        print(job_id, flush=True)
+        if wait:
             _follow(engine, job_id)
 
 
@@ -69,12 +76,19 @@ def batch(
     wsid: Workspace = None,
     aggregate: Annotated[
         str | None,
-        typer.Option(help="What to make of the results: a recipe (report) or Module.method"),
+        typer.Option(
+            help="What to make of the results: a recipe (report, set, table, or a method of the "
+            "app) or Module.method"
+        ),
+    ] = None,
+    aggregate_params: Annotated[
+        str | None, typer.Option(help="Its parameters: JSON or @FILE, as {\"field\": …}")
     ] = None,
     abort: Annotated[
         bool, typer.Option("--abort", help="Cancel the rest when a job fails")
     ] = False,
-    follow: Follow = False,
+    priority: Priority = None,
+    wait: Wait = False,
 ) -> None:
     """Run an app many times, once per element of PARAMS; prints the id of the batch."""
     from ee2_cli.settings import StackError
@@ -82,16 +96,22 @@ def batch(
     all_params = _json(params)
     if not isinstance(all_params, list):
         raise StackError("PARAMS must be a list with one element per job")
-    options: dict[str, Any] = {"wsid": wsid}
+    options: dict[str, Any] = {}
     if aggregate:
         options["aggregate"] = {"method" if "." in aggregate else "recipe": aggregate}
+        if aggregate_params:
+            options["aggregate"]["params"] = _json(aggregate_params)
+    elif aggregate_params:
+        raise StackError("--aggregate-params needs --aggregate")
+    if priority is not None:
+        options["priority"] = priority
     if abort:
         options["on_child_error"] = "abort"
     with _engine() as engine:
         children = [{"method": method, "params": p} for p in all_params]
-        batch_id = engine.call("run_job_batch", children, options)["batch_id"]
-        print(batch_id)
-        if follow:
+        batch_id = engine.run_job_batch(children, wsid=wsid, **options).batch_id
+        print(batch_id, flush=True)
+        if wait:
             _follow(engine, batch_id)
 
 
@@ -107,7 +127,9 @@ def jobs(
 
     with _engine() as engine:
         ids = job_ids or _latest(limit)
-        states = engine.call("check_jobs", {"job_ids": ids, "as_admin": 1})["job_states"]
+        wanted = {"job_ids": ids, "return_list": 0, "as_admin": 1}
+        found = engine.call("check_jobs", wanted, safe=True) if ids else {}
+        states = [state or {"failure": f"There is no job {i}"} for i, state in found.items()]
         if as_json:
             print(json.dumps(states, indent=2))
         else:
@@ -116,10 +138,8 @@ def jobs(
 
 def result(job_id: JobId) -> None:
     """Print what a job returned, as JSON; of a batch, what its aggregate did."""
-    from ee2_cli.show import look, result_of
-
     with _engine() as engine:
-        print(json.dumps(result_of(look(engine, job_id)), indent=2))
+        print(json.dumps(engine.result(job_id), indent=2))
 
 
 def get(
@@ -140,40 +160,21 @@ def get(
     if target.exists() and not force:
         raise StackError(f"{target} exists: name another file, or overwrite it with --force")
     with _engine() as engine:
-        print(engine.download(artifact, target, as_admin=True))
+        print(engine.download(artifact, target))
 
 
 def logs(job_id: JobId, follow: Follow = False) -> None:
     """Print the log of a job."""
-    from ee2_cli.rpc import CallFailed
-    from ee2_cli.show import ENDED
-
     with _engine() as engine:
-        seen = 0
-        while True:
-            # asked before the lines, so that the last lines are not missed
-            status = engine.call("get_job_status", {"job_id": job_id, "as_admin": 1})["status"]
-            page = {"job_id": job_id, "skip_lines": seen, "limit": _LOG_PAGE, "as_admin": 1}
-            try:
-                lines = engine.call("get_job_logs", page)["lines"]
-            except CallFailed as e:
-                if "Cannot find job log" not in str(e):
-                    raise
-                lines = []
-            for line in lines:
-                print(line["line"], file=sys.stderr if line["is_error"] else sys.stdout, flush=True)
-            seen += len(lines)
-            if not lines and (status in ENDED or not follow):
-                return
-            if not lines:
-                time.sleep(0.5)
+        for line in engine.logs(job_id, follow=follow):
+            print(line.text, file=sys.stderr if line.is_error else sys.stdout, flush=True)
 
 
 def cancel(job_ids: Annotated[list[str], typer.Argument(help="Jobs and batches")]) -> None:
     """Cancel jobs; of a batch, all its jobs."""
     with _engine() as engine:
         for job_id in job_ids:
-            engine.call("cancel_job", {"job_id": job_id, "as_admin": 1})
+            engine.cancel(job_id)
 
 
 def retry(
@@ -184,50 +185,73 @@ def retry(
     Prints one line per job: its id, and the id of the new attempt.
     """
     with _engine() as engine:
-        wanted = {"job_ids": job_ids, "exclude_fields": ["job_input", "job_output"], "as_admin": 1}
-        states = engine.call("check_jobs", {**wanted, "return_list": 0})
-        batches = [i for i in states if states[i] and states[i]["batch_job"]]
+        states = engine.check_jobs(job_ids, exclude_fields=["job_input", "job_output"])
+        batches = [i for i, state in states.items() if state and state.batch_job]
         single = [i for i in job_ids if i not in batches]
-        answers = []
-        if single:
-            answers += engine.call("retry_jobs", {"job_ids": single, "as_admin": 1})
+        answers = engine.retry(single) if single else []
         for batch_id in batches:
-            ended = {"job_id": batch_id, "status_list": ["error", "terminated"], "as_admin": 1}
-            again = engine.call("retry_batch_jobs_by_status", ended)
+            again = engine.retry_by_status(batch_id)
             if not again:
                 print(f"Batch {batch_id}: no job of it can be retried", file=sys.stderr)
             answers += again
     for answer in answers:
-        if "error" in answer:
-            print(answer["error"], file=sys.stderr)
+        if answer.error is not None:
+            print(answer.error, file=sys.stderr)
         else:
-            print(answer["job_id"], answer["retry_id"])
-    if any("error" in answer for answer in answers):
+            print(answer.job_id, answer.retry_id)
+    if any(answer.error is not None for answer in answers):
         raise typer.Exit(1)
 
 
-def _engine() -> Rpc:
+def share(
+    job_id: JobId,
+    users: Annotated[list[str] | None, typer.Argument(help="Names of users")] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take the right away from these users")
+    ] = False,
+) -> None:
+    """Let users read a job that is in no workspace; of a batch, all its jobs. Prints who may."""
+    with _engine() as engine:
+        if users:
+            method = "unshare_job" if remove else "share_job"
+            engine.call(method, {"job_id": job_id, "users": users, "as_admin": 1})
+        shared = engine.call("get_job_shared", {"job_id": job_id, "as_admin": 1})
+        print(f"Shared with {', '.join(shared)}" if shared else "Shared with nobody")
+
+
+def priority(
+    job_id: JobId,
+    value: Annotated[int, typer.Argument(min=-20, max=20, help="Higher goes first")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit")] = "",
+) -> None:
+    """Change the priority of a waiting job, or of all waiting jobs of a batch."""
+    with _engine() as engine:
+        asked = {"job_id": job_id, "priority": value, "as_admin": 1, "reason": reason}
+        changed = engine.call("set_priority", asked)["changed"]
+        print(f"{changed} waiting job{'' if changed == 1 else 's'} changed")
+
+
+def _engine() -> Client:
     """The engine of this stack, with the command line's own token."""
-    from ee2_cli.rpc import Rpc
+    from ee2_cli.rpc import connect
     from ee2_cli.settings import load_settings
     from ee2_cli.stack import require_started, token_file
 
     settings = load_settings()
     require_started(settings)
-    return Rpc(settings.rpc_url, token_file(settings).read_text())
+    return connect(settings.rpc_url, token_file(settings).read_text())
 
 
-def _follow(engine: Rpc, job_id: str) -> None:
+def _follow(engine: Client, job_id: str) -> None:
     """Show how it goes, then the result, if there is one, and how to fetch the files in it."""
-    from ee2_cli.settings import StackError
-    from ee2_cli.show import artifacts_in, follow, result_of
+    from ee2_cli.show import artifacts_in, follow
+    from ee2_client import NoResult
 
-    view = follow(engine, job_id)
-    if view.end != "completed":
+    if follow(engine, job_id).end != "completed":
         raise typer.Exit(1)
     try:
-        returned = result_of(view)
-    except StackError:  # an app without output, a batch without an aggregate: no failure
+        returned = engine.result(job_id)
+    except NoResult:  # an app without output, a batch without an aggregate: no failure
         return
     print(json.dumps(returned, indent=2))
     for artifact in artifacts_in(returned):

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ee2_cli import job_commands, user_commands
+from ee2_cli import import_commands, job_commands, user_commands
 
 if TYPE_CHECKING:
     from ee2_cli.settings import StackSettings
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(user_commands.users, name="user")
 app.add_typer(user_commands.tokens, name="token")
 app.add_typer(user_commands.workspaces, name="workspace")
+app.add_typer(import_commands.imports, name="import")
 job_commands.register(app)
 
 _errors = Console(stderr=True, highlight=False)
@@ -48,11 +49,12 @@ def main() -> None:
 
 
 def _is_plain(error: Exception) -> bool:
+    import ee2_client
     from ee2_cli.htcondor import PoolError
     from ee2_cli.settings import StackError
     from ee2_jobs.errors import EngineError
 
-    return isinstance(error, StackError | PoolError | EngineError)
+    return isinstance(error, StackError | PoolError | EngineError | ee2_client.EngineError)
 
 
 def _say(text: str) -> None:
@@ -127,6 +129,22 @@ def status(
             _show_addresses(state.as_json())
     if not state.is_up:
         raise typer.Exit(3)
+
+
+@app.command()
+def audit(
+    target: Annotated[str | None, typer.Option(help="Only about this job or batch")] = None,
+    who: Annotated[str | None, typer.Option(help="Only by this administrator")] = None,
+    limit: Annotated[int, typer.Option("-n", min=1, help="How many of the newest")] = 50,
+) -> None:
+    """Show what administrators changed, the newest first."""
+    from ee2_cli.show import audit_table
+    from ee2_cli.user_commands import with_store
+    from ee2_jobs import audit as entries
+
+    audit_table(
+        with_store(lambda store: entries.entries(store, target=target, who=who, limit=limit))
+    )
 
 
 @app.command(context_settings=PASS_ON)

@@ -8,6 +8,7 @@ HTCondor gets nothing of the caller's environment: its processes are `ee2_cli.ht
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -38,6 +39,17 @@ def _belongs(process: psutil.Process, var_dir: Path) -> bool:
         return process.name() == "postgres" and Path(process.cwd()) == data
     except (psutil.Error, OSError):
         return False
+
+
+def workers(pid: int) -> set[int]:
+    """The processes that a Python program has started with `multiprocessing` to share its work."""
+    found = set()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children():
+            with contextlib.suppress(psutil.Error):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.add(child.pid)
+    return found
 
 
 def end_all(var_dir: Path, grace_s: float = 5) -> list[str]:

@@ -34,6 +34,8 @@ class Service:
     stop_grace_s: int = 20
     # Whether its children get the stop signal too; data stores and HTCondor end theirs in order.
     group_signal: bool = True
+    # Whether it replaces its workers on SIGHUP and serves all the while: that is its restart then.
+    replaces_workers: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,29 @@ class Supervisor:
         # supervisord kills what overstays its grace, so this ends
         while any(s["name"] in names and s["statename"] == "STOPPING" for s in self._info()):
             time.sleep(0.1)
+
+    def replace_workers(self, name: str, timeout_s: float) -> bool:
+        """Have a service with `replaces_workers` do so; returns when the old workers are gone.
+
+        False if it does not run. StackError if the new workers do not start: the old ones serve on.
+        """
+        found = next(s for s in self._info() if s["name"] == name)
+        if found["statename"] != "RUNNING":
+            return False
+        old = processes.workers(found["pid"])
+        self._call("signalProcess", name, "HUP")
+        deadline = time.monotonic() + timeout_s
+        seen: set[int] = set()
+        while old & (now := processes.workers(found["pid"])):
+            failed = seen - now
+            seen |= now - old
+            if failed or time.monotonic() > deadline:
+                log_file = self._var / "log" / f"{name}.log"
+                raise StackError(
+                    f"A new worker of {name} did not start; old ones serve on. See {log_file}"
+                )
+            time.sleep(0.1)
+        return True
 
     def states(self, services: Iterable[Service]) -> list[ServiceState]:
         """How the services are; all `stopped` if supervisord is not there."""

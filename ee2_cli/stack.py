@@ -101,21 +101,28 @@ def down(settings: StackSettings, log: Log = print) -> None:
 
 
 def restart(settings: StackSettings, service: str | None = None, log: Log = print) -> StackStatus:
-    """Stop and start one service, or the whole stack."""
+    """Stop and start one service, or the whole stack. One that can replace its workers does that,
+    and is there all the while."""
     if service is None:
         down(settings, log)
         return up(settings, log)
     with _lock(settings):
-        names = [s.name for s in _services(settings)]
-        if service not in names:
-            raise StackError(f"There is no service {service}. The services are {', '.join(names)}")
+        services = {s.name: s for s in _services(settings)}
+        if service not in services:
+            names = ", ".join(services)
+            raise StackError(f"There is no service {service}. The services are {names}")
         supervisor = Supervisor(settings.var_dir)
         if not supervisor.is_running():
             raise StackError("The stack is not running: start it with ./ee2 up")
         log(f"restarting {service}")
-        supervisor.stop_services([service])
-        since = datetime.now(UTC).isoformat() if service in airflow.SERVICES else ""
-        supervisor.start_services([service])
+        since = ""
+        kept = services[service].replaces_workers and supervisor.replace_workers(
+            service, _READY_TIMEOUT_S
+        )
+        if not kept:
+            supervisor.stop_services([service])
+            since = datetime.now(UTC).isoformat() if service in airflow.SERVICES else ""
+            supervisor.start_services([service])
         if service == "htcondor":
             htcondor.wait_ready(pool_config(settings))
         _wait_healthy(settings, supervisor, since, log, only=service)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
@@ -50,6 +51,35 @@ def add_user(
         print(f"{name} was in Airflow already; name and roles are set")
 
 
+@users.command("list")
+def list_users() -> None:
+    """Show the engine's users and their roles."""
+    from ee2_jobs import identity
+
+    rows = [
+        (user.name, user.display_name, " ".join(user.roles))
+        for user in with_store(identity.list_users)
+    ]
+    _print_table(("user", "name", "roles"), rows)
+
+
+@users.command("remove")
+def remove_user(name: Annotated[str, typer.Argument(help="Who is to be removed")]) -> None:
+    """Remove a user from the engine and from Airflow. All tokens of the user stop working (within
+    45 s); jobs and workspaces stay."""
+    from ee2_cli import airflow
+    from ee2_cli.keys import load_keys
+    from ee2_cli.settings import StackError, load_settings
+    from ee2_jobs import identity
+
+    if name == airflow.ADMIN:
+        raise StackError(f"{name} is the user of this stack itself: ./ee2 works by it")
+    settings = load_settings()
+    count = with_store(lambda store: identity.remove_user(store, name))
+    airflow.remove_user(settings, load_keys(settings.var_dir), name)
+    print(f"{name} is removed, and {count} token{'' if count == 1 else 's'} with it")
+
+
 @tokens.command("create")
 def create_token(
     user: Annotated[str, typer.Argument(help="Whose token it is")],
@@ -60,6 +90,55 @@ def create_token(
     from ee2_jobs import identity
 
     print(with_store(lambda store: identity.create_token(store, user, name, days)))
+
+
+@tokens.command("list")
+def list_tokens(
+    user: Annotated[str | None, typer.Argument(help="Whose; all users' if left out")] = None,
+) -> None:
+    """Show which tokens there are (not the tokens themselves: nobody has them)."""
+    from ee2_jobs import identity
+
+    found = with_store(lambda store: identity.list_tokens(store, user))
+    rows = [
+        (t.id, t.user, t.name, _day(t.created_s), _day(t.expires_s) if t.expires_s else "never")
+        for t in found
+    ]
+    _print_table(("id", "user", "for", "made", "ends"), rows)
+
+
+@tokens.command("revoke")
+def revoke_token(
+    token_id: Annotated[str, typer.Argument(help="Its id, as ./ee2 token list shows it")],
+) -> None:
+    """Take a token away. It stops working within 45 s."""
+    from ee2_jobs import identity
+
+    with_store(lambda store: identity.revoke_token(store, token_id))
+
+
+@workspaces.command("list")
+def list_workspaces() -> None:
+    """Show the workspaces and who may use their jobs."""
+    from ee2_jobs import workspaces
+
+    rows = [
+        (
+            str(ws.id), ws.owner, "yes" if ws.public else "no",
+            " ".join(f"{user}:{right}" for user, right in sorted(ws.acl.items()) if right != "n"),
+            ws.name,
+        )
+        for ws in with_store(workspaces.list_workspaces)
+    ]
+    _print_table(("id", "owner", "public", "shared with", "name"), rows)
+
+
+@workspaces.command("remove")
+def remove_workspace(wsid: WorkspaceId) -> None:
+    """Mark a workspace deleted. Its jobs stay, for their owners only; its id is not used again."""
+    from ee2_jobs import workspaces
+
+    with_store(lambda store: workspaces.remove_workspace(store, wsid))
 
 
 @workspaces.command("add")
@@ -97,6 +176,21 @@ def share_workspace(
         await workspaces.share_workspace(store, wsid, user, permission)
 
     with_store(share)
+
+
+def _day(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s).strftime("%Y-%m-%d")
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*heads, box=None)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
 
 
 def with_store(use: Callable[[Store], Awaitable[T]]) -> T:

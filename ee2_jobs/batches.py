@@ -51,6 +51,9 @@ async def abandon_children(
         raise InvalidInput(
             f"Couldn't find {wrong} in {child_ids}: it is not in the child_jobs of batch {oid}"
         )
+    await engine.store.jobs.update_many(
+        {"_id": {"$in": [ObjectId(child) for child in ids]}}, {"$set": {"abandoned": True}}
+    )
     return list(done["child_jobs"])
 
 

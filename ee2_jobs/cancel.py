@@ -69,13 +69,21 @@ async def cancel_job(
     job = await find_permitted(engine, caller, job_id, Level.WRITE, as_admin=as_admin)
     code = parse_terminated_code(terminated_code)
     await terminate(engine.store, {"_id": job["_id"]}, code)
+    await cancel_children(engine.store, job)
+
+
+async def cancel_children(store: Store, job: Document) -> None:
+    """End the live jobs of a batch whose parent was cancelled; nothing for a single job."""
     if job.get("batch_job"):
         batch_id = str(job["_id"])
+        # As they are now that the parent has ended: a new attempt may have joined since `job` was
+        # read, and none can any more.
+        now = await store.jobs.find_one({"_id": job["_id"]}, {"child_jobs": 1}) or {}
         for query in (
-            {"_id": {"$in": [ObjectId(c) for c in job.get("child_jobs", ())]}},
+            {"_id": {"$in": [ObjectId(c) for c in now.get("child_jobs", ())]}},
             {"batch_id": batch_id, "role": {"$in": ["split", "aggregate"]}},
         ):
             await terminate(
-                engine.store, query, TerminatedCode.BY_BATCH_ABORT, "The batch was cancelled."
+                store, query, TerminatedCode.BY_BATCH_ABORT, "The batch was cancelled."
             )
 

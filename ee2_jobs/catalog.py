@@ -16,6 +16,8 @@ from ee2_jobs.errors import InvalidInput
 from ee2_jobs.model import now_s
 from ee2_jobs.store import Store
 
+# Built-in ends of a split-process-aggregate run, by name.
+RECIPES = {name: f"ee2_recipes.{name}" for name in ("report", "set", "table")}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 # How many apps a message lists.
 _LISTED = 20
@@ -72,9 +74,13 @@ class App(BaseModel):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"'{name}' is not a name: letters, digits and underscores")
         for name, method in self.methods.items():
-            for other in (method.split, method.aggregate):
-                if other is not None and other not in self.methods:
-                    raise ValueError(f"method {name} names '{other}', which is not a method here")
+            if method.split is not None and method.split not in self.methods:
+                raise ValueError(f"method {name}: split '{method.split}' is not a method here")
+            if method.aggregate is not None and method.aggregate not in {**self.methods, **RECIPES}:
+                raise ValueError(
+                    f"method {name}: aggregate '{method.aggregate}' is neither a method here nor a "
+                    f"built-in recipe ({', '.join(RECIPES)})"
+                )
         return self
 
 
@@ -130,6 +136,10 @@ class LocalCatalog:
         self._store = store
         self._cache: dict[tuple[str, str], tuple[float, App]] = {}
 
+    async def has(self, module: str) -> bool:
+        """Whether a module is one of ours, at any version."""
+        return await self._store.apps.find_one({"module": module}, {"_id": 1}) is not None
+
     async def app(self, module: str, version: str | None, function: str = "") -> App:
         """See the port."""
         wanted = (version or "release").strip() or "release"
@@ -144,8 +154,7 @@ class LocalCatalog:
             query["$or"] = [{"git_commit": wanted}, {"version": wanted}]
         found = await self._store.apps.find_one(query, {"_id": 0, "current": 0, "added": 0})
         if found is None:
-            known = await self._store.apps.count_documents({"module": module}, limit=1)
-            if known:
+            if await self.has(module):
                 raise InvalidInput(f"The app {module} has no version '{wanted}'")
             raise InvalidInput(f"There is no app '{module}'; {await self._there_are()}")
         app = App.model_validate(found)

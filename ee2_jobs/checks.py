@@ -31,7 +31,7 @@ TIMES = ("queued", "estimating", "running", "finished", "updated")
 PLAIN = (
     "user", "authstrat", "wsid", "status", "scheduler_type", "scheduler_id",
     "scheduler_estimator_id", "error_code", "errormsg", "msg", "error", "terminated_code",
-    "job_output", "condor_job_ads", "retry_parent", "job_input", "usage",
+    "job_output", "condor_job_ads", "retry_parent", "job_input", "usage", "priority",
 )
 DERIVED = ("job_id", "created", "batch_job", "batch_id", "child_jobs", "retry_ids", "retry_count",
            "retry_saved_toggle", "child_counts", "stage_jobs")
@@ -40,7 +40,8 @@ JOB_INPUT = ("wsid", "method", "requested_release", "params", "service_ver", "ap
 _PLAIN = frozenset(PLAIN)
 _NEEDED = {"user", "wsid", "authstrat", "shared", "updated", "batch_job", "child_jobs"}
 _HIDDEN = ("claim", "remove", "submission", "stage", "role", "index", "try", "superseded",
-           "job_requirements", "time_limit_s", "seen", "told", "window")
+           "job_requirements", "time_limit_s", "attempt", "round", "seen", "reprioritise", "saved",
+           "abandoned")
 
 
 async def find_job(store: Store, job_id: Any, projection: Document | None = None) -> Document:
@@ -136,13 +137,14 @@ def job_state(job: Document, exclude: frozenset[str] = frozenset()) -> Document:
 
 async def child_counts(store: Store, batch_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Per batch, how many children are in each state; of a job tried several times, the newest
-    attempt counts. Split and aggregate jobs are not children."""
+    attempt counts. Split and aggregate jobs are not children, abandoned ones no more."""
     counts: dict[str, dict[str, int]] = {b: {} for b in batch_ids}
     pipeline = [
         {
             "$match": {
                 "batch_id": {"$in": list(batch_ids)},
                 "superseded": {"$ne": True},
+                "abandoned": {"$ne": True},
                 "role": {"$nin": [StageName.SPLIT.value, StageName.AGGREGATE.value]},
             }
         },

@@ -12,6 +12,7 @@ import hmac
 import re
 import secrets
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,6 +25,14 @@ from ee2_jobs.store import Store
 JOB_TOKEN_PREFIX = "ee2job"
 ROLE_ADMIN = "admin"
 ROLE_ADMIN_READ = "admin_read"
+# EE2's texts.
+NO_TOKEN = "Token validation failed: Must supply token"
+INVALID_TOKEN = (
+    "Token validation failed: Error connecting to auth service: 401 Unauthorized\n"
+    "10020 Invalid token"
+)
+# How much of a token's hash names it to people.
+TOKEN_ID = 12
 _USER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -67,6 +76,10 @@ class Identity(Protocol):
         """Who holds this token; NotAuthenticated if nobody does."""
         ...
 
+    async def unknown_users(self, caller: Caller, names: Sequence[str]) -> list[str]:
+        """Those of the names that no user has, in the order given. caller: who wants to know."""
+        ...
+
 
 def hash_token(token: str) -> str:
     """What is stored of a token, and what caches are keyed by."""
@@ -96,6 +109,20 @@ def job_of_token(secret_key: str, token: str) -> str | None:
     return job_id
 
 
+async def job_caller(store: Store, secret_key: str, token: str) -> Caller | None:
+    """The caller that a job's own token stands for; None if it is not a job's token.
+
+    Raises NotAuthenticated for a wrong signature, or a job that is not there.
+    """
+    job_id = job_of_token(secret_key, token)
+    if job_id is None:
+        return None
+    job = await store.jobs.find_one({"_id": ObjectId(job_id)}, {"user": 1})
+    if job is None:
+        raise NotAuthenticated(INVALID_TOKEN)
+    return Caller(user=job["user"], job=job_id)
+
+
 def engine_token(secret_key: str) -> str:
     """The token with which the engine's scheduled chores call its own server."""
     return hmac.new(secret_key.encode(), b"engine", hashlib.sha256).hexdigest()
@@ -113,35 +140,34 @@ class LocalIdentity:
     KEEP_BAD_S = 5.0
     MAX_ENTRIES = 20_000
 
-    def __init__(self, store: Store, secret_key: str) -> None:
+    def __init__(
+        self, store: Store, secret_key: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
         self._secret_key = secret_key
+        self._clock = clock
         self._cache: dict[str, tuple[float, Caller | None]] = {}
 
     async def caller(self, token: str) -> Caller:
         """Who holds this token; NotAuthenticated with EE2's text if nobody does."""
         if not token:
-            raise NotAuthenticated("Token validation failed: Must supply token")
+            raise NotAuthenticated(NO_TOKEN)
         key = hash_token(token)
         kept = self._cache.get(key)
-        if kept is None or kept[0] < time.monotonic():
+        if kept is None or kept[0] < self._clock():
             found = await self._look_up(token, key)
             if len(self._cache) >= self.MAX_ENTRIES:
                 self._cache.clear()
             keep_s = self.KEEP_S if found else self.KEEP_BAD_S
-            kept = self._cache[key] = (time.monotonic() + keep_s, found)
+            kept = self._cache[key] = (self._clock() + keep_s, found)
         if kept[1] is None:
-            raise NotAuthenticated(
-                "Token validation failed: Error connecting to auth service: 401 Unauthorized\n"
-                "10020 Invalid token"
-            )
+            raise NotAuthenticated(INVALID_TOKEN)
         return kept[1]
 
     async def _look_up(self, token: str, key: str) -> Caller | None:
-        job_id = job_of_token(self._secret_key, token)
-        if job_id is not None:
-            job = await self._store.jobs.find_one({"_id": ObjectId(job_id)}, {"user": 1})
-            return Caller(user=job["user"], job=job_id) if job else None
+        job = await job_caller(self._store, self._secret_key, token)
+        if job is not None:
+            return job
         kept = await self._store.tokens.find_one({"_id": key})
         if kept is None or (kept.get("expires") or now_s() + 1) <= now_s():
             return None
@@ -149,6 +175,11 @@ class LocalIdentity:
         if user is None:
             return None
         return Caller(user=user["_id"], roles=frozenset(user.get("roles", ())))
+
+    async def unknown_users(self, caller: Caller, names: Sequence[str]) -> list[str]:
+        """See the port."""
+        known = await self._store.users.distinct("_id", {"_id": {"$in": list(names)}})
+        return [name for name in names if name not in known]
 
 
 async def add_user(
@@ -198,3 +229,59 @@ async def create_token(
         document["expires"] = now_s() + lifetime_days * 86400
     await store.tokens.insert_one(document)
     return token
+
+
+async def list_users(store: Store) -> list[User]:
+    """The local users, by name."""
+    found = store.users.find().sort("_id", 1)
+    return [
+        User(user["_id"], user.get("display_name", ""), tuple(user.get("roles", ())))
+        async for user in found
+    ]
+
+
+async def remove_user(store: Store, name: str) -> int:
+    """Remove a local user with all tokens; how many those were. Jobs and workspaces stay. NotFound
+    without such a user."""
+    await require_user(store, name)
+    removed = await store.tokens.delete_many({"user": name})
+    await store.users.delete_one({"_id": name})
+    return removed.deleted_count
+
+
+@dataclass(frozen=True)
+class Token:
+    """What is known of a local token. id: the beginning of its hash. Times in s since the epoch;
+    `expires_s` is None for one that does not expire."""
+
+    id: str
+    user: str
+    name: str
+    created_s: float
+    expires_s: float | None
+
+
+async def list_tokens(store: Store, user: str | None = None) -> list[Token]:
+    """The local tokens, of one user or all; by user, the oldest first."""
+    query = {} if user is None else {"user": user}
+    found = store.tokens.find(query).sort([("user", 1), ("created", 1)])
+    return [
+        Token(
+            kept["_id"][:TOKEN_ID], kept["user"], kept.get("name", ""), kept["created"],
+            kept.get("expires"),
+        )
+        async for kept in found
+    ]
+
+
+async def revoke_token(store: Store, token_id: str) -> None:
+    """Take a token away. token_id: its id as `list_tokens` has it, or more of its hash. NotFound
+    without such a token, InvalidInput if there are several."""
+    if not re.fullmatch(rf"[0-9a-f]{{{TOKEN_ID},64}}", token_id):
+        raise InvalidInput(f"'{token_id}' is no token's id: see ./ee2 token list")
+    found = await store.tokens.find({"_id": {"$regex": f"^{token_id}"}}, {"_id": 1}).to_list(2)
+    if not found:
+        raise NotFound(f"There is no token {token_id}: see ./ee2 token list")
+    if len(found) > 1:
+        raise InvalidInput(f"Several tokens begin with {token_id}: give more of the hash")
+    await store.tokens.delete_one({"_id": found[0]["_id"]})

@@ -8,9 +8,9 @@ from typing import Any
 from ee2_jobs import logs
 from ee2_jobs.checks import find_job, job_state
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput, NotFound
+from ee2_jobs.errors import InvalidInput, NotFound, WrongState
 from ee2_jobs.identity import Caller
-from ee2_jobs.model import LIVE, TERMINAL, Document, ErrorCode, Status, job_oid, now_s
+from ee2_jobs.model import LIVE, TERMINAL, WAITING, Document, ErrorCode, Status, job_oid, now_s
 from ee2_jobs.rights import Level, require_admin
 from ee2_jobs.runs import end, failed
 
@@ -51,10 +51,19 @@ async def end_held_job(engine: Engine, caller: Caller, scheduler_id: Any) -> Doc
     log; returns the record as a JobState with `_id`. One that has ended is returned as it is.
 
     scheduler_id: `cluster.proc`, or `cluster` where only one job of the cluster can be meant.
-    For full administrators (`ee2-api` 2.25).
+    WrongState for a job that has not run and whose batch lets only so many of its jobs run at a
+    time: such jobs wait in HTCondor's queue on hold. For full administrators (`ee2-api` 2.25).
     """
     require_admin(caller, Level.WRITE)
     job = await _held(engine, str(scheduler_id or "").strip(), scheduler_id)
+    if job["status"] in WAITING and "claim" not in job:
+        query = {"_id": job.get("submission"), "window": {"$exists": True}}
+        submission = await engine.store.submissions.find_one(query, {"window": 1})
+        if submission is not None:
+            raise WrongState(
+                f"Job {job['_id']} is held by the engine and waits for its turn: of its batch, at "
+                f"most {submission['window']} jobs run at a time. Cancel it if it is not wanted"
+            )
     fields: Document = {"name": HELD, "code": 2, "message": HELD_TEXT, "error": HELD_TEXT}
     ending = failed(HELD, int(ErrorCode.TERMINATED_BY_AUTOMATION), fields)
     if await end(engine, {"_id": job["_id"]}, ending, {"remove": True}):
@@ -77,7 +86,7 @@ async def _held(engine: Engine, wanted: str, given: Any) -> Document:
         elif int(proc) == 0:
             # EE2's own records hold the cluster alone.
             query = {"scheduler_id": {"$in": [wanted, cluster]}}
-        fields = {"status": 1, "scheduler_id": 1}
+        fields = {"status": 1, "scheduler_id": 1, "submission": 1, "claim.id": 1}
         live = {**query, "status": {"$in": list(LIVE)}}
         jobs = await engine.store.jobs.find(live, fields).limit(2).to_list()
         if not jobs:

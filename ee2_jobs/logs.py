@@ -211,8 +211,10 @@ async def count(store: Store, job: ObjectId) -> int:
     last = await _last(store, job)
     if last is not None:
         return _end(last)
-    old = await store.old_logs.find_one({"_id": job}, {"stored_line_count": 1})
-    return int(old.get("stored_line_count", 0)) if old else 0
+    # EE2's own counts are too low where two writers met.
+    size = {"$size": {"$ifNull": ["$lines", []]}}
+    old = await store.old_logs.find_one({"_id": job}, {"lines": size})
+    return int(old["lines"]) if old else 0
 
 
 async def read(

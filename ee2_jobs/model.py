@@ -13,8 +13,17 @@ Fields of our own beside EE2's:
 | `try`        | try number of the stage's Airflow task that runs the job |
 | `claim`      | the run on a node that holds the job: {id, scheduler_id, starts, host, at} |
 | `usage`      | resources used, measured by the runner |
+| `priority`   | -20 to 20, higher first among the user's own jobs |
+| `reprioritise` | true while the pool still has to be told of a changed priority |
+| `shared`     | users who may read a job that has no workspace |
+| `seen`       | when the job's runner was last heard of, s |
+| `told`       | when the job's execution statistics were sent to the catalog, s |
 | `remove`     | true while the job's HTCondor job still has to be removed |
+| `abandoned`  | true for a child that its batch's parent was made to let go |
+| `saved`      | objects that the job has saved: [{name, ref}] |
 | `superseded` | true once a newer attempt of the same job exists |
+| `attempt`    | from 2 on, which attempt this is within the stage's try (`rounds.py`) |
+| `round`      | from 2 on, the round of the stage's try that the attempt belongs to |
 | `job_requirements` | the requirements the client asked for, kept for retries |
 """
 

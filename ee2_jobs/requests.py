@@ -15,6 +15,7 @@ from bson import ObjectId
 
 from ee2_jobs.errors import InvalidInput
 from ee2_jobs.model import Document, StageName, Status, missing, now_s
+from ee2_jobs.priority import parse_priority
 from ee2_jobs.requirements import Requirements
 
 CELL_KEYS = ("run_id", "token_id", "tag", "cell_id")
@@ -36,6 +37,7 @@ class JobRequest:
     wsid: int | None
     parent_job_id: str | None
     job_requirements: Any
+    priority: int | None = None
 
     @property
     def method(self) -> str:
@@ -60,6 +62,7 @@ def parse_request(params: Any, *, in_batch: bool = False) -> JobRequest:
         wsid=None if in_batch else parse_wsid(params.get("wsid")),
         parent_job_id=None if params.get("parent_job_id") is None else str(params["parent_job_id"]),
         job_requirements=params.get("job_requirements"),
+        priority=parse_priority(params.get("priority")),
     )
     if in_batch:
         if params.get("wsid") is not None:
@@ -221,6 +224,7 @@ def job_document(
     stage: StageName,
     index: int,
     wsid: int | None,
+    priority: int,
     batch_id: str | None = None,
 ) -> Document:
     """The record of a new job in state `created`, as EE2 stores it (nulls left out)."""
@@ -253,6 +257,7 @@ def job_document(
         "stage": stage.value,
         "index": index,
         "try": 1,
+        "priority": priority,
     }
     if wsid is not None:
         document["wsid"] = job_input["wsid"] = wsid

@@ -16,6 +16,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from ee2_jobs import user_tokens
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import EngineError, InvalidInput, WrongState
 from ee2_jobs.identity import Caller
@@ -101,7 +102,7 @@ async def _retry(
         except EngineError as e:
             answers.append(Retried(job_id, error=e))
     if chosen:
-        new_jobs = await _launch(engine, caller.user, [root for _, root in chosen])
+        new_jobs = await _launch(engine, caller, [root for _, root in chosen])
         for (place, root), job in zip(chosen, new_jobs, strict=True):
             answers[place] = Retried(str(root["_id"]), str(job["_id"]))
     return answers
@@ -149,6 +150,11 @@ def _retryable(
             f"Error retrying job {job_id} with status {job['status']}: can only retry jobs with "
             "status 'error' or 'terminated'"
         )
+    if not root.get("job_input"):
+        raise InvalidInput(
+            f"Job {job_id} cannot be retried: another service ran it, and only told this one about "
+            "it. Start it again there"
+        )
     live = attempts.get(str(root["_id"]))
     if live is not None:
         raise WrongState(
@@ -171,7 +177,8 @@ def attempt_document(
 ) -> Document:
     """A new attempt of a job, to be run by `stage` of `submission`: the root's inputs, the same
     code version, the same requirements."""
-    kept = ("wsid", "authstrat", "batch_id", "job_requirements", "time_limit_s")
+    kept = ("wsid", "authstrat", "shared", "batch_id", "job_requirements", "time_limit_s",
+            "priority")
     job: Document = {k: root[k] for k in kept if k in root}
     job_input = dict(root["job_input"])
     job_input.setdefault("params", {})
@@ -229,16 +236,17 @@ async def link_attempts(
         )
 
 
-async def _launch(engine: Engine, user: str, roots: Sequence[Document]) -> list[Document]:
+async def _launch(engine: Engine, caller: Caller, roots: Sequence[Document]) -> list[Document]:
     """New attempts of the roots, as one submission whose id is the first attempt's."""
     methods = {root["job_input"]["method"] for root in roots}
     shape = shape_of("job" if len(roots) == 1 else "batch", methods)
     await ensure_shape(engine.store, shape)
-    new_jobs = [attempt_document(root, user=user, submission="") for root in roots]
+    new_jobs = [attempt_document(root, user=caller.user, submission="") for root in roots]
     submission_id = str(new_jobs[0]["_id"])
     for job in new_jobs:
         job["submission"] = submission_id
-    submission = submission_document(submission_id, user=user, shape=shape)
+    submission = submission_document(submission_id, user=caller.user, shape=shape)
+    submission |= user_tokens.sealed(engine.settings, caller)
 
     live = {
         "retry_parent": {"$in": [job["retry_parent"] for job in new_jobs]},

@@ -15,7 +15,7 @@ from typing import Any
 import bson
 from bson import ObjectId
 
-from ee2_jobs import logs
+from ee2_jobs import logs, user_tokens
 from ee2_jobs.catalog import method_of
 from ee2_jobs.checks import find_job, runnable
 from ee2_jobs.engine import Engine
@@ -284,8 +284,13 @@ async def _answer(engine: Engine, job: Document, delegate: list[str] | None) -> 
         how = {"kind": "container", "image": method.image}
     how |= {"output": method.output, "artifacts": method.artifacts}
     wanted = job["job_input"].get("requirements") or {}
-    rpc_url = engine.settings.rpc_url
-    base = rpc_url.rsplit("/", 1)[0]
+    settings = engine.settings
+    user_token = None
+    if settings.jobs_act_as_user:
+        submission = await engine.store.submissions.find_one(
+            {"_id": job.get("submission")}, {user_tokens.FIELD: 1}
+        )
+        user_token = user_tokens.opened(settings, submission)
     return {
         "proceed": True,
         "job": what,
@@ -297,14 +302,15 @@ async def _answer(engine: Engine, job: Document, delegate: list[str] | None) -> 
         },
         "client_group": wanted.get("clientgroup"),
         "config": {
-            "kbase_endpoint": base,
-            "job_service_url": rpc_url,
-            "workspace_url": f"{base}/ws",
-            "auth_service_url": f"{base}/auth/api/legacy/KBase/Sessions/Login",
+            "kbase_endpoint": settings.services_base,
+            "job_service_url": settings.rpc_url,
+            "workspace_url": settings.workspace_address,
+            "auth_service_url": f"{settings.auth_address}/api/legacy/KBase/Sessions/Login",
         },
         "delegate": delegate,
-        "artifacts_url": f"{rpc_url}/artifacts",
+        "artifacts_url": f"{settings.rpc_url}/artifacts",
         "submission_id": job.get("submission"),
+        "user_token": user_token,
         "heartbeat_s": HEARTBEAT_S,
         "log_flush_s": LOG_FLUSH_S,
     }

@@ -74,6 +74,9 @@ class Settings(BaseModel):
     workspace_admin_token: str = Field(
         default="", description="with which objects are saved for users"
     )
+    jobs_act_as_user: bool = Field(
+        default=False, description="apps get the user's own token for KBase's services"
+    )
     notify: Literal["none", "kafka", "webhook"] = Field(
         default="none", description="where changes of state are told"
     )
@@ -81,6 +84,26 @@ class Settings(BaseModel):
     kafka_topic: str = Field(default="ee2", description="Kafka's topic")
     webhook_url: str = Field(default="", description="address that gets changes of state by POST")
     service_version: str = "0.1.0"
+
+    @property
+    def services_base(self) -> str:
+        """The address below which clients and apps expect all of KBase's services."""
+        return self.rpc_url.rsplit("/", 1)[0]
+
+    @property
+    def workspace_address(self) -> str:
+        """Where clients and apps find the Workspace."""
+        return self.workspace_url.rstrip("/") or f"{self.services_base}/ws"
+
+    @property
+    def catalog_address(self) -> str:
+        """Where clients and apps find the Catalog."""
+        return self.catalog_url.rstrip("/") or f"{self.services_base}/catalog"
+
+    @property
+    def auth_address(self) -> str:
+        """Where clients and apps find Auth2."""
+        return self.auth_url.rstrip("/") or f"{self.services_base}/auth"
 
     def groups(self) -> ClientGroups:
         """The client groups of the file named by `client_groups`."""

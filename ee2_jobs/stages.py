@@ -2,7 +2,8 @@
 
 A stage is run by one Airflow task; each try of the task owns the jobs that carry its try number. A
 later try (the stage was cleared in Airflow) runs again what did not complete, as new attempts of
-the same jobs, and leaves what completed alone.
+the same jobs, and leaves what completed alone. A try has one round of jobs; more only where failed
+jobs are tried again within it (see rounds.py). Each round is one HTCondor cluster.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class StageRun:
-    """One try of a stage, as its trigger sees it. `jobs` are the records still to run, without
-    their inputs. `begun_s`: when somebody last began to submit the try's cluster (s, epoch).
+    """A round of a try of a stage, as its trigger sees it. `jobs` are the records still to run,
+    without their inputs. `begun_s`: when somebody last began to submit the round's cluster (s,
+    epoch). `rounds`: how many the try has had.
     """
 
     submission: Document
@@ -51,11 +53,27 @@ class StageRun:
     try_number: int
     jobs: tuple[Document, ...]
     begun_s: float | None
+    round_number: int = 1
+    rounds: int = 1
 
     @property
     def submission_id(self) -> str:
         """The submission's id."""
         return str(self.submission["_id"])
+
+    def query(self) -> Document:
+        """The records of the round's jobs. Those of a first round carry no number."""
+        number = self.round_number if self.round_number > 1 else None
+        return {
+            "submission": self.submission_id,
+            "stage": self.stage.value,
+            "try": self.try_number,
+            "round": number,
+        }
+
+    def begun_mark(self) -> str:
+        """The name of the note on the submission that the round's cluster is being submitted."""
+        return "begun" if self.round_number == 1 else f"begun_{self.round_number}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +85,15 @@ class StageEnd:
 
 
 async def open_stage(
-    store: Store, submission_id: str, stage: StageName, try_number: int, max_jobs: int
+    store: Store,
+    submission_id: str,
+    stage: StageName,
+    try_number: int,
+    max_jobs: int,
+    round_number: int = 1,
 ) -> StageRun:
-    """The jobs of a try of a stage, made first if they are not there yet. Safe to repeat: a trigger
-    that was killed and starts again finds what its predecessor made.
+    """The jobs of a round of a try of a stage; the first round's are made if they are not there
+    yet. Safe to repeat: a trigger that was killed and starts again finds what its predecessor made.
 
     Raises NotFound for an unknown submission, InvalidInput if the split's output is not usable.
     """
@@ -83,18 +106,16 @@ async def open_stage(
             await make_children(store, submission, try_number, max_jobs)
         elif try_number > 1 or was_cleared(submission):
             await make_attempts(store, submission, stage, try_number)
+    rounds = 1 + marks.get("more_rounds", 0)
+    run = StageRun(submission, stage, try_number, (), None, round_number, rounds)
     jobs = await (
         store.jobs.find(
-            {
-                "submission": submission_id,
-                "stage": stage.value,
-                "try": try_number,
-                "status": {"$in": list(LIVE)},
-            },
+            {**run.query(), "status": {"$in": list(LIVE)}},
             {
                 "job_input.method": 1,
                 "job_input.requirements": 1,
                 "time_limit_s": 1,
+                "priority": 1,
                 "status": 1,
                 "scheduler_id": 1,
                 "index": 1,
@@ -103,7 +124,7 @@ async def open_stage(
         .sort([("index", 1), ("_id", 1)])
         .to_list()
     )
-    return StageRun(submission, stage, try_number, tuple(jobs), marks.get("begun"))
+    return replace(run, jobs=tuple(jobs), begun_s=marks.get(run.begun_mark()))
 
 
 async def begin_submit(store: Store, run: StageRun) -> StageRun | None:
@@ -112,7 +133,7 @@ async def begin_submit(store: Store, run: StageRun) -> StageRun | None:
 
     None if another trigger has begun since `run` was opened.
     """
-    field = mark(run.stage, run.try_number, "begun")
+    field = mark(run.stage, run.try_number, run.begun_mark())
     begun_s = now_s()
     done = await store.submissions.update_one(
         {"_id": run.submission_id, field: run.begun_s}, {"$set": {field: begun_s}}
@@ -126,11 +147,7 @@ async def record_cluster(
     """The jobs are in HTCondor's queue: `created` becomes `queued`, and each job gets its scheduler
     id (`cluster.proc`), given by job id. Jobs cancelled meanwhile are marked for removal."""
     now = now_s()
-    mine: Document = {
-        "submission": run.submission_id,
-        "stage": run.stage.value,
-        "try": run.try_number,
-    }
+    mine = run.query()
     queued = {"status": Status.QUEUED.value, "queued": now, "updated": now}
     cluster = _cluster_in_order(run, scheduler_ids)
     if cluster is not None:
@@ -190,15 +207,10 @@ async def _set_ids(
 
 
 async def submit_failed(store: Store, run: StageRun, message: str) -> None:
-    """The scheduler refused the stage: its waiting jobs end in `error`, code 6."""
+    """The scheduler refused the round: its waiting jobs end in `error`, code 6."""
     now = now_s()
     await store.jobs.update_many(
-        {
-            "submission": run.submission_id,
-            "stage": run.stage.value,
-            "try": run.try_number,
-            "status": Status.CREATED.value,
-        },
+        {**run.query(), "status": Status.CREATED.value},
         {
             "$set": {
                 "status": Status.ERROR.value,
@@ -236,7 +248,7 @@ async def live_counts(
 async def failed_stages(
     store: Store, runs: Sequence[tuple[str, StageName, int]]
 ) -> set[tuple[str, StageName, int]]:
-    """Those of the tries in which some job has failed (for `on_child_error: abort`)."""
+    """Those of the tries in which some job has failed for good (for `on_child_error: abort`)."""
     found = set()
     for run in runs:
         submission_id, stage, try_number = run
@@ -245,6 +257,7 @@ async def failed_stages(
             "stage": stage.value,
             "status": Status.ERROR.value,
             "try": try_number,
+            "superseded": {"$ne": True},
         }
         if await store.jobs.find_one(query, {"_id": 1}):
             found.add(run)

@@ -21,9 +21,13 @@ T = TypeVar("T")
 class Store:
     """The engine's database. One per process and event loop; close it with `close`."""
 
-    def __init__(self, uri: str, database: str | None = None) -> None:
+    def __init__(
+        self, uri: str, database: str | None = None, *, password: str | None = None
+    ) -> None:
+        """password: for a URI with a user and none."""
+        given: dict[str, Any] = {} if password is None else {"password": password}
         self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-            uri, serverSelectionTimeoutMS=5000, tz_aware=False
+            uri, serverSelectionTimeoutMS=5000, tz_aware=False, **given
         )
         self.db = self.client.get_database(database) if database else (
             self.client.get_default_database("ee2")
@@ -42,6 +46,8 @@ class Store:
         self.apps = self._collection("ee2_apps")
         # What records of the old services need and EE2's do not have; one per job, same id.
         self.legacy = self._collection("ee2_legacy")
+        # Rows of NJS that an import read before the rows of UJS they belong to.
+        self.import_waiting = self._collection("ee2_import_waiting")
         self.user_state = self._collection("ee2_user_state")
         self.objects = self._collection("ee2_objects")
         self.exec_stats = self._collection("ee2_exec_stats")
@@ -71,13 +77,25 @@ class Store:
                         ("try", ASCENDING),
                     ]
                 ),
-                IndexModel([("batch_id", ASCENDING), ("role", ASCENDING), ("status", ASCENDING)]),
+                # The counts of a batch are answered from this index alone.
+                IndexModel(
+                    [
+                        ("batch_id", ASCENDING),
+                        ("role", ASCENDING),
+                        ("status", ASCENDING),
+                        ("superseded", ASCENDING),
+                        ("abandoned", ASCENDING),
+                    ]
+                ),
                 IndexModel([("user", ASCENDING), ("_id", DESCENDING)]),
                 IndexModel([("wsid", ASCENDING), ("_id", DESCENDING)]),
                 IndexModel([("status", ASCENDING), ("_id", DESCENDING)]),
                 IndexModel([("scheduler_id", ASCENDING)]),
                 IndexModel([("retry_parent", ASCENDING)], sparse=True),
-                IndexModel([("shared", ASCENDING)], sparse=True),
+                IndexModel(
+                    [("shared", ASCENDING), ("_id", DESCENDING)],
+                    partialFilterExpression={"shared": {"$exists": True}},
+                ),
                 IndexModel([("job_input.parent_job_id", ASCENDING)], sparse=True),
                 # What was cancelled before it was in the pool keeps the flag: hence the second key.
                 IndexModel(
@@ -86,13 +104,51 @@ class Store:
                 ),
             ]
         )
+        await self.jobs.create_indexes(
+            [
+                IndexModel(
+                    [("reprioritise", ASCENDING), ("scheduler_id", ASCENDING)],
+                    partialFilterExpression={"reprioritise": True},
+                )
+            ]
+        )
         await self.log_buckets.create_indexes(
             [IndexModel([("job", ASCENDING), ("base", ASCENDING)], unique=True)]
         )
         await self.submissions.create_indexes(
-            [IndexModel([("status", ASCENDING), ("accepted", ASCENDING)])]
+            [
+                IndexModel([("status", ASCENDING), ("accepted", ASCENDING)]),
+                IndexModel(
+                    [("report_due", ASCENDING)], partialFilterExpression={"report_due": True}
+                ),
+            ]
         )
         await self.tokens.create_indexes([IndexModel([("user", ASCENDING)])])
+        await self.user_state.create_indexes(
+            [
+                IndexModel(
+                    [
+                        ("user", ASCENDING),
+                        ("service", ASCENDING),
+                        ("auth", ASCENDING),
+                        ("key", ASCENDING),
+                    ],
+                    unique=True,
+                )
+            ]
+        )
+        await self.outbox.create_indexes(
+            [
+                IndexModel([("kind", ASCENDING), ("next", ASCENDING), ("_id", ASCENDING)]),
+                IndexModel([("kind", ASCENDING), ("at", ASCENDING)]),
+            ]
+        )
+        await self.legacy.create_indexes(
+            [
+                IndexModel([("awe_job_id", ASCENDING)], sparse=True),
+                IndexModel([("deleted", ASCENDING)], sparse=True),
+            ]
+        )
         await self.audit.create_indexes(
             [
                 IndexModel([("target", ASCENDING), ("at", DESCENDING)]),

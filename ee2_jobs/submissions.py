@@ -7,7 +7,11 @@ is the submission's id.
 Document: {_id, user, kind, shape (DAG id), status accepted|started|ended, accepted, started (s),
 starts, error, batch_id, on_child_error, children, tries, ends}. `children` is the template of the
 jobs that a split will list; `tries` holds, per stage and try, how far its HTCondor submission has
-come; `ends` how each stage ended, in words.
+come; `ends` how each stage ended, in words. Only where they are asked for: `window` (at most so
+many jobs of the submit stage are active at a time), `max_attempts` (how often a job of the submit
+stage is tried before it has failed), `last_first` (the submit stage starts its last job first),
+`ends_parent` (the batch's parent is `completed` when the submission has ended), `report_due` (a
+report is to be made first, see legacy/batchapp.py).
 """
 
 from __future__ import annotations
@@ -15,12 +19,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from ee2_jobs import user_tokens
 from ee2_jobs.cancel import terminate
 from ee2_jobs.engine import Engine
-from ee2_jobs.model import LIVE, Document, OnChildError, StageName, TerminatedCode, now_s
+from ee2_jobs.model import (
+    LIVE,
+    Document,
+    OnChildError,
+    StageName,
+    Status,
+    TerminatedCode,
+    now_s,
+)
 from ee2_jobs.plan import Shape
 from ee2_jobs.store import Store
 
@@ -35,8 +49,10 @@ def submission_document(
     batch_id: str | None = None,
     on_child_error: OnChildError = OnChildError.CONTINUE,
     children: Document | None = None,
+    options: Document | None = None,
 ) -> Document:
-    """A submission that has just been accepted."""
+    """A submission that has just been accepted. options: the fields that only some have, see the
+    module."""
     document: Document = {
         "_id": submission_id,
         "user": user,
@@ -47,6 +63,7 @@ def submission_document(
         "starts": 0,
         "on_child_error": on_child_error.value,
         "tries": {},
+        **(options or {}),
     }
     if batch_id is not None:
         document["batch_id"] = batch_id
@@ -83,15 +100,22 @@ async def insert_many(
 
 
 async def accept(
-    engine: Engine, submission: Document, shape: Shape, jobs: Sequence[Document]
+    engine: Engine,
+    submission: Document,
+    shape: Shape,
+    jobs: Sequence[Document],
+    sides: Sequence[Document] = (),
 ) -> None:
-    """Write a submission with its job records, all or nothing, and have it started."""
+    """Write a submission with its job records (and their side documents for the old services), all
+    or nothing, and have it started."""
     store = engine.store
     await ensure_shape(store, shape)
 
     async def write(session: AsyncClientSession) -> None:
         await store.submissions.insert_one(submission, session=session)
         await insert_many(store, jobs, session)
+        if sides:
+            await store.legacy.insert_many(sides, session=session)
 
     await store.transaction(write)
     engine.orchestrator.start([submission["_id"]])
@@ -186,11 +210,44 @@ async def mark_ended(
     message. Usually that is nothing: the stages have settled everything.
     """
     submission = await store.submissions.find_one_and_update(
-        {"_id": submission_id}, {"$set": {"status": "ended", "ended": now_s()}}
+        {"_id": submission_id},
+        {"$set": {"status": "ended", "ended": now_s()}, "$unset": {user_tokens.FIELD: ""}},
     )
     if submission is not None:
-        await terminate(store, {"submission": submission_id}, code, message)
+        stopped = await terminate(store, {"submission": submission_id}, code, message)
+        batch_id = submission.get("batch_id")
+        if stopped and (submission.get("ends_parent") or submission.get("report_due")):
+            # Not all has been done that was asked for, and nobody is to think so.
+            await terminate(store, {"_id": ObjectId(batch_id)}, code, message)
+        elif submission.get("ends_parent"):
+            await end_parent(store, str(batch_id))
     return submission
+
+
+async def end_parent(store: Store, batch_id: str, fields: Document | None = None) -> bool:
+    """All jobs of a batch have ended: its live parent is `completed` now; whether this call did it.
+
+    fields: more to be set with that. `finished` is never before the end of a child, whatever the
+    clocks of the machines say.
+    """
+    last = await store.jobs.find_one(
+        {"submission": batch_id, "finished": {"$exists": True}},
+        {"finished": 1},
+        sort=[("finished", -1)],
+    )
+    now = now_s()
+    done = await store.jobs.update_one(
+        {"_id": ObjectId(batch_id), "status": {"$in": list(LIVE)}},
+        {
+            "$set": {
+                **(fields or {}),
+                "status": Status.COMPLETED.value,
+                "finished": max(now, last["finished"] if last else now),
+                "updated": now,
+            }
+        },
+    )
+    return bool(done.modified_count)
 
 
 async def with_live_jobs(store: Store, ids: Sequence[str]) -> set[str]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from bson import ObjectId
 
-from ee2_jobs.catalog import App, method_of
+from ee2_jobs import priority, user_tokens
+from ee2_jobs.catalog import RECIPES, App, method_of
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, EngineError, InvalidInput
 from ee2_jobs.identity import Caller
@@ -32,7 +33,6 @@ from ee2_jobs.requirements import Requirements, resolve
 from ee2_jobs.rights import Level, require_admin
 from ee2_jobs.submissions import accept, submission_document
 
-RECIPES = {"report": "ee2_recipes.report"}
 _YIELD_EVERY = 200
 
 
@@ -53,19 +53,28 @@ class BatchIds:
     child_job_ids: tuple[str, ...]
 
 
-async def run_job(engine: Engine, caller: Caller, params: Any) -> str:
-    """Accept one job (EE2's run_job); returns its id. Raises InvalidInput or Denied."""
+async def run_job(
+    engine: Engine, caller: Caller, params: Any, *, side: Document | None = None
+) -> str:
+    """Accept one job (EE2's run_job); returns its id. Raises InvalidInput or Denied.
+
+    Ours beside EE2's parameters: `priority`, see priority.py. side: what is kept beside the record
+    for clients of the old services (legacy/records.py).
+    """
     if not isinstance(params, Mapping):
         raise InvalidInput("params must be a mapping")
-    await _check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
+    await check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
     request = parse_request(params)
     resolved = (await _resolve(engine, caller, [request]))[0]
     shape = shape_of("job", {request.method})
     oid = ObjectId()
     submission = submission_document(str(oid), user=caller.user, shape=shape)
-    job = _record(resolved, caller.user, str(oid), 0, request.wsid)
+    job = _record(
+        resolved, caller.user, str(oid), 0, request.wsid, order=priority.OF_SINGLE_JOBS
+    )
     job["_id"] = oid
-    await accept(engine, submission, shape, [job])
+    submission |= user_tokens.sealed(engine.settings, caller)
+    await accept(engine, submission, shape, [job], [] if side is None else [{**side, "_id": oid}])
     return str(oid)
 
 
@@ -74,16 +83,17 @@ async def run_job_batch(
 ) -> BatchIds:
     """Accept a batch (EE2's run_job_batch): its parent and one child per element of `params`.
 
-    `batch_params`: `wsid`, `as_admin`, `meta`, and ours: `aggregate` ({"recipe"} or {"method",
-    "params"}) with `on_child_error` (`continue` or `abort`).
+    `batch_params`: `wsid`, `as_admin`, `meta`, and ours: `aggregate` ({"recipe", "params"} or
+    {"method", "params"}) with `on_child_error` (`continue` or `abort`), and `priority`, which a
+    child may have of its own.
     """
     if not isinstance(params, list):
         raise InvalidInput("params must be a list")
     options: Mapping[str, Any] = {} if batch_params is None else batch_params
     if not isinstance(options, Mapping):
         raise InvalidInput("batch params must be a mapping")
-    await _check_workspace(engine, caller, options, f"workspace {options.get('wsid')}")
-    _check_count(engine, params)
+    await check_workspace(engine, caller, options, f"workspace {options.get('wsid')}")
+    check_count(engine, params)
     requests = await _parse_children(params)
     return await _accept_batch(engine, caller, options, requests)
 
@@ -98,25 +108,28 @@ async def run_split_aggregate(engine: Engine, caller: Caller, params: Any) -> st
       the split method that the app declares, with `params` as its parameters;
     - `children`: instead of a split, the list of the children's `params` (or mappings with
       `params`);
-    - `aggregate`: {"recipe": "report"} or {"method", "params"}; if absent, what the app declares;
-      null for none;
+    - `aggregate`: {"method", "params"} or {"recipe", "params"}, where the recipe is a built-in one
+      (`report`, `set`, `table`) or a method of the children's own app; if absent, what the app
+      declares; null for none;
+    - `priority`: of all jobs of the run, see priority.py;
     - `on_child_error`: `continue` (aggregate what there is) or `abort` (cancel the rest).
     """
     if not isinstance(params, Mapping):
         raise InvalidInput("params must be a mapping")
-    await _check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
+    await check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
     module, function = parse_method(params.get("method"))
-    app = await engine.catalog.app(module, params.get("service_ver"), function)
-    declared = method_of(app, function)
     template = {
         k: params[k]
         for k in ("app_id", "service_ver", "meta", "job_requirements", "source_ws_objects")
         if k in params
     }
     template["method"] = f"{module}.{function}"
+    request = parse_request(template, in_batch=True)
+    app = await engine.catalog.app(module, request.service_ver, function)
+    declared = method_of(app, function)
     options: dict[str, Any] = dict(params)
     if "aggregate" not in params and declared.aggregate is not None:
-        options["aggregate"] = {"method": f"{module}.{declared.aggregate}"}
+        options["aggregate"] = {"recipe": declared.aggregate}
     children = params.get("children")
     split = params.get("split")
     if children is not None:
@@ -124,7 +137,7 @@ async def run_split_aggregate(engine: Engine, caller: Caller, params: Any) -> st
             raise InvalidInput("Give either split or children, not both")
         if not isinstance(children, list):
             raise InvalidInput("children must be a list of the children's params")
-        _check_count(engine, children, "children")
+        check_count(engine, children, "children")
         requests = await _parse_children([_child(template, c) for c in children])
         ids = await _accept_batch(engine, caller, options, requests)
         return ids.batch_id
@@ -135,7 +148,6 @@ async def run_split_aggregate(engine: Engine, caller: Caller, params: Any) -> st
             )
         split = {"method": f"{module}.{declared.split}", "params": params.get("params")}
     options["split"] = {"method": split} if isinstance(split, str) else split
-    request = parse_request(template, in_batch=True)
     ids = await _accept_batch(engine, caller, options, [], children=request)
     return ids.batch_id
 
@@ -146,7 +158,8 @@ def _child(template: Mapping[str, Any], child: Any) -> dict[str, Any]:
     return {**template, "params": child}
 
 
-def _check_count(engine: Engine, jobs: Sequence[Any], field: str = "params") -> None:
+def check_count(engine: Engine, jobs: Sequence[Any], field: str = "params") -> None:
+    """InvalidInput if a batch cannot have so many jobs."""
     if not jobs:
         raise InvalidInput(f"{field} is empty: a batch needs at least one job")
     if len(jobs) > engine.settings.max_batch_jobs:
@@ -156,9 +169,10 @@ def _check_count(engine: Engine, jobs: Sequence[Any], field: str = "params") -> 
         )
 
 
-async def _check_workspace(
+async def check_workspace(
     engine: Engine, caller: Caller, params: Mapping[str, Any], where: str
 ) -> None:
+    """Denied unless the caller may run jobs in the workspace of `params`, if it names one."""
     wsid = parse_wsid(params.get("wsid"))
     if truthy(params.get("as_admin")):
         require_admin(caller, Level.WRITE)
@@ -232,9 +246,11 @@ def _record(
     index: int,
     wsid: int | None,
     *,
+    order: int,
     stage: StageName = StageName.SUBMIT,
     batch_id: str | None = None,
 ) -> Document:
+    own = resolved.request.priority
     return job_document(
         resolved.request,
         user=user,
@@ -244,14 +260,46 @@ def _record(
         stage=stage,
         index=index,
         wsid=wsid,
+        priority=order if own is None else own,
         batch_id=batch_id,
     )
+
+
+async def children_of(
+    engine: Engine,
+    caller: Caller,
+    requests: Sequence[JobRequest],
+    batch_id: str,
+    wsid: int | None,
+) -> list[Document]:
+    """The records of a batch's children, all looked up and checked; nothing is stored."""
+    resolved = await _resolve(engine, caller, requests)
+    return await _child_records(resolved, caller.user, batch_id, wsid, priority.OF_BATCHES)
+
+
+async def _child_records(
+    resolved: Sequence[Resolved], user: str, batch_id: str, wsid: int | None, order: int
+) -> list[Document]:
+    jobs = []
+    for index, one in enumerate(resolved):
+        jobs.append(_record(one, user, batch_id, index, wsid, order=order, batch_id=batch_id))
+        if index % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+    return jobs
+
+
+def _recipe(options: Mapping[str, Any]) -> str | None:
+    """The recipe that is asked for, if one is."""
+    step = options.get(StageName.AGGREGATE.value)
+    if isinstance(step, Mapping):
+        step = step.get("recipe")
+    return step if isinstance(step, str) and "." not in step else None
 
 
 def _step_request(step: Any, field: str, template: JobRequest | None) -> JobRequest:
     """The request of a split or aggregate step from {"method"|"recipe", "params"}."""
     if isinstance(step, str):
-        step = {"recipe": step} if step in RECIPES else {"method": step}
+        step = {"method" if "." in step else "recipe": step}
     if not isinstance(step, Mapping):
         raise InvalidInput(f"{field} must be a mapping with method or recipe, not {step!r}")
     recipe = step.get("recipe")
@@ -259,12 +307,10 @@ def _step_request(step: Any, field: str, template: JobRequest | None) -> JobRequ
     if recipe is not None:
         if method is not None:
             raise InvalidInput(f"{field}: give either recipe or method, not both")
-        if field != "aggregate" or recipe not in RECIPES:
-            raise InvalidInput(
-                f"{field}: there is no recipe '{recipe}'; the recipes for aggregate are: "
-                f"{', '.join(RECIPES)}"
-            )
-        method = RECIPES[recipe]
+        if field != "aggregate" or not isinstance(recipe, str):
+            raise InvalidInput(f"{field}: there is no recipe {recipe!r}")
+        own = f"{template.module}.{recipe}" if template is not None else None
+        method = RECIPES.get(recipe, own)
     module, function = parse_method(method, f"{field} method")
     request = parse_request(
         {
@@ -300,6 +346,8 @@ async def _accept_batch(
             f"on_child_error is 'continue' or 'abort', not {options['on_child_error']!r}"
         ) from None
     wsid = parse_wsid(options.get("wsid"))
+    asked = priority.parse_priority(options.get("priority"))
+    order = priority.OF_BATCHES if asked is None else asked
     template = children or requests[0]
     steps: dict[StageName, JobRequest] = {}
     for stage in (StageName.SPLIT, StageName.AGGREGATE):
@@ -307,7 +355,16 @@ async def _accept_batch(
             steps[stage] = _step_request(options[stage.value], stage.value, template)
     extra = list(steps.values()) + ([children] if children is not None else [])
     resolved = await _resolve(engine, caller, requests) if requests else []
-    resolved_extra = [(await _resolve(engine, caller, [request]))[0] for request in extra]
+    try:
+        resolved_extra = [(await _resolve(engine, caller, [request]))[0] for request in extra]
+    except InvalidInput as e:
+        recipe = _recipe(options)
+        if recipe is None or recipe in RECIPES:
+            raise
+        raise InvalidInput(
+            f"aggregate: '{recipe}' is none of the built-in recipes ({', '.join(RECIPES)}), and "
+            f"cannot be run as a method of {template.module}: {e}"
+        ) from None
 
     split, aggregate = steps.get(StageName.SPLIT), steps.get(StageName.AGGREGATE)
     methods = {r.method for r in requests} or {template.method}
@@ -319,15 +376,20 @@ async def _accept_batch(
     )
     oid = ObjectId()
     batch_id = str(oid)
-    jobs = []
-    for index, one in enumerate(resolved):
-        jobs.append(_record(one, caller.user, batch_id, index, wsid, batch_id=batch_id))
-        if index % _YIELD_EVERY == 0:
-            await asyncio.sleep(0)
+    jobs = await _child_records(resolved, caller.user, batch_id, wsid, order)
     child_ids = tuple(str(job["_id"]) for job in jobs)
     for stage, one in zip(steps, resolved_extra, strict=False):
         jobs.append(
-            _record(one, caller.user, batch_id, 0, wsid, stage=stage, batch_id=batch_id)
+            _record(
+                one,
+                caller.user,
+                batch_id,
+                0,
+                wsid,
+                order=order,
+                stage=stage,
+                batch_id=batch_id,
+            )
         )
     parent = parent_document(
         oid,
@@ -339,7 +401,13 @@ async def _accept_batch(
     pattern = None
     if children is not None:
         pattern = _record(
-            resolved_extra[-1], caller.user, batch_id, 0, wsid, batch_id=batch_id
+            resolved_extra[-1],
+            caller.user,
+            batch_id,
+            0,
+            wsid,
+            order=order,
+            batch_id=batch_id,
         )
         del pattern["_id"]
     submission = submission_document(
@@ -350,5 +418,6 @@ async def _accept_batch(
         on_child_error=on_child_error,
         children=pattern,
     )
+    submission |= user_tokens.sealed(engine.settings, caller)
     await accept(engine, submission, shape, [parent, *jobs])
     return BatchIds(batch_id, child_ids)

@@ -131,6 +131,38 @@ async def create_workspace(
 
 async def share_workspace(store: Store, wsid: int, user: str, permission: Permission) -> None:
     """Give a user a permission in a workspace (`n` takes it away); NotFound without workspace."""
-    done = await store.workspaces.update_one({"_id": wsid}, {"$set": {f"acl.{user}": permission}})
+    done = await store.workspaces.update_one(
+        {"_id": wsid, "deleted": {"$ne": True}}, {"$set": {f"acl.{user}": permission}}
+    )
+    if not done.matched_count:
+        raise NotFound(f"There is no workspace {wsid}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A local workspace. acl: the permission per user, besides the owner's."""
+
+    id: int
+    name: str
+    owner: str
+    acl: dict[str, str]
+    public: bool
+
+
+async def list_workspaces(store: Store) -> list[Workspace]:
+    """The local workspaces that are not deleted, by id."""
+    found = store.workspaces.find({"deleted": {"$ne": True}}).sort("_id", 1)
+    return [
+        Workspace(ws["_id"], ws["name"], ws["owner"], ws["acl"], ws["public"])
+        async for ws in found
+    ]
+
+
+async def remove_workspace(store: Store, wsid: int) -> None:
+    """Mark a workspace deleted: nobody has a right in it then, and its id is not used again. Jobs
+    and objects stay; a job's owner still sees it. NotFound without such a workspace."""
+    done = await store.workspaces.update_one(
+        {"_id": wsid, "deleted": {"$ne": True}}, {"$set": {"deleted": True, "deleted_s": now_s()}}
+    )
     if not done.matched_count:
         raise NotFound(f"There is no workspace {wsid}")

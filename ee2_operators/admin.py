@@ -13,13 +13,14 @@ from typing import Any
 import httpx
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
-from ee2_jobs import submissions
+from ee2_jobs import outbox, submissions
 from ee2_jobs.artifacts import Artifacts
 from ee2_jobs.identity import engine_token
 from ee2_jobs.model import TerminatedCode
 from ee2_operators import airflow_internals
 from ee2_operators.parts import Parts, current_parts
 from ee2_operators.reconcile import reconcile
+from ee2_operators.silent import settle_silent
 
 SETTLED_S = 60.0
 DEADLINE_S = 600.0
@@ -105,6 +106,33 @@ async def _settle_jobs(parts: Parts, log: Any) -> None:
     parts.watcher.poke()
 
 
+async def _tell(parts: Parts, log: Any) -> None:
+    """See to it that other services are told what changed; say what waits. Fails if something has
+    waited for a day, or if the changes cannot be read."""
+    parts.teller.poke()
+    late = []
+    for one in await outbox.waiting(parts.store):
+        if one.count:
+            (log.warning if one.error else log.info)(outbox.sentence(one))
+        if one.late:
+            late.append(outbox.sentence(one))
+    if parts.teller.problem:
+        late.append(f"nothing can be told: {parts.teller.problem}")
+    if late:
+        raise RuntimeError("; ".join(late))
+
+
+async def _silent_runners(parts: Parts, log: Any) -> None:
+    """End running jobs whose runner went silent."""
+    settings = parts.settings
+    ended = await settle_silent(
+        parts.store, parts.pool, settings.rpc_url, settings.silent_runner_s, log
+    )
+    if ended:
+        log.warning("Ended %d jobs whose runners had gone silent", ended)
+        parts.watcher.poke()
+
+
 async def _cleanup(parts: Parts, log: Any) -> None:
     """Delete by age (`artifact_days`): artifacts, files of ended stages, logs of tasks."""
     days = parts.settings.artifact_days
@@ -151,4 +179,6 @@ CHORES: dict[str, Callable[[Parts, Any], Awaitable[None]]] = {
     "nothing": _nothing,
     "reconcile": _reconcile,
     "cleanup": _cleanup,
+    "outbox": _tell,
+    "silent_runners": _silent_runners,
 }

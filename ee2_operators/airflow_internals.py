@@ -334,6 +334,17 @@ def shorten_ticks(tick_s: float) -> None:
     triggerer.anyio = types.SimpleNamespace(Event=WakingEvent, move_on_after=move_on_after)
 
 
+def serve_with(serve: Callable[..., None]) -> None:
+    """Have `airflow api-server` call this instead of `uvicorn.run`, with the application's import
+    string and Airflow's options for uvicorn."""
+    import types
+
+    import airflow.cli.commands.api_server_command as command
+
+    api_server: Any = command
+    api_server.uvicorn = types.SimpleNamespace(run=serve)
+
+
 def wake() -> None:
     """Have the triggerer send what is pending now and not at its next tick. Does nothing in a
     triggerer that was not started with `shorten_ticks`."""
@@ -341,11 +352,11 @@ def wake() -> None:
         waker()
 
 
-def run_triggerer(arguments: Sequence[str]) -> None:
-    """`airflow triggerer` in this process; returns when it stops."""
+def run(component: str, arguments: Sequence[str]) -> None:
+    """`airflow COMPONENT ARGUMENTS` in this process; returns when it stops."""
     from airflow.__main__ import main
 
-    sys.argv = ["airflow", "triggerer", *arguments]
+    sys.argv = ["airflow", component, *arguments]
     main()
 
 

@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from ee2_jobs.model import StageName
 from ee2_jobs.plan import MIXED, Shape
 from ee2_operators import airflow_internals
-from ee2_operators.operators import STAGE_OPERATORS
+from ee2_operators.operators import STAGE_OPERATORS, AdminOperator
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 # A run is one user's request; how many run at once is HTCondor's business.
@@ -75,3 +75,24 @@ def _documentation(shape: Shape, main: str) -> str:
 def publish(shape: Shape) -> None:
     """Make the shape's DAG known to Airflow at once, from a process that may use its database."""
     airflow_internals.publish(build_dag(shape))
+
+
+def admin_dag(
+    chore: str, description: str, doc: str | None, schedule: str | datetime.timedelta
+) -> DAG:
+    """The DAG `ee2_CHORE`, which runs one of the engine's own chores on a schedule, one run at a
+    time; what was missed is not made up for."""
+    dag = DAG(
+        f"ee2_{chore}",
+        description=description,
+        doc_md=doc,
+        schedule=schedule,
+        start_date=START,
+        catchup=False,
+        is_paused_upon_creation=False,
+        max_active_runs=1,
+        default_args={"owner": "ee2", "retries": 0},
+        tags=["ee2", "admin"],
+    )
+    AdminOperator(task_id=chore, chore=chore, dag=dag)
+    return dag

@@ -1,4 +1,5 @@
-"""What the triggers of one process share: the engine's database, the pool, the watcher."""
+"""What the triggers of one process share: the engine's database, the pool, and what works in the
+background for all of them, the watcher and the teller."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from ee2_jobs.settings import ClientGroups, Settings
 from ee2_jobs.store import Store
 from ee2_operators import airflow_internals
 from ee2_operators.condor.pool import Pool, PoolAddress
+from ee2_operators.teller import Teller
 from ee2_operators.watcher import Watcher
 
 
@@ -22,6 +24,7 @@ class Parts:
     store: Store
     pool: Pool
     watcher: Watcher
+    teller: Teller
 
 
 _parts: WeakKeyDictionary[asyncio.AbstractEventLoop, Parts] = WeakKeyDictionary()
@@ -39,8 +42,16 @@ def current_parts() -> Parts:
         settings = airflow_internals.engine_settings()
         store = Store(airflow_internals.mongo_uri())
         pool = Pool(_pool_address())
-        parts = Parts(settings, settings.groups(), store, pool, Watcher(store, pool))
+        parts = Parts(
+            settings,
+            settings.groups(),
+            store,
+            pool,
+            Watcher(store, pool),
+            Teller(store, settings),
+        )
         _parts[loop] = parts
+        parts.teller.poke()
     return parts
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ee2_jobs import pool_records, stages
+from ee2_jobs import pool_records, rounds, stages
 from ee2_jobs.errors import EngineError
 from ee2_jobs.identity import job_token
 from ee2_jobs.model import Document, OnChildError, StageName, now_s
@@ -31,6 +31,7 @@ from ee2_operators.condor.submit import (
 from ee2_operators.parts import Parts
 from ee2_operators.patience import Patience, is_outage, patiently
 from ee2_operators.reconcile import lost
+from ee2_operators.watcher import Followed, Window
 
 CLOCK_DIFFERENCE_S = 60.0
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,200}")
@@ -65,10 +66,16 @@ async def run_stage(parts: Parts, this: StageTry, log: Any) -> StageEnd:
         if run.jobs:
             many = "1 job" if len(run.jobs) == 1 else f"{len(run.jobs)} jobs"
             log.info("%s to run for %s", many, run.submission["user"])
-            jobs = await _into_the_pool(parts, this, run, log)
-            await _until_all_ended(parts, this, run, jobs, log)
         else:
             log.info("No job of this stage is left to run")
+        if run.jobs or run.submission.get("max_attempts"):
+            jobs = dict(await _into_the_pool(parts, this, run, log)) if run.jobs else {}
+            # Of a stage that is opened again: attempts that were under way.
+            for number in range(2, run.rounds + 1):
+                again = await _open(parts, this, log, number)
+                if again.jobs:
+                    jobs |= await _into_the_pool(parts, this, again, log)
+            await _until_all_ended(parts, this, run, jobs, log)
         return await patiently(log, lambda: stages.end_stage(parts.store, run))
     except (EngineError, BadSubmission) as e:
         return await fail(parts, this, str(e), log)
@@ -85,9 +92,11 @@ async def fail(parts: Parts, this: StageTry, message: str, log: Any) -> StageEnd
     return StageEnd(False, message)
 
 
-async def _open(parts: Parts, this: StageTry, log: Any) -> StageRun:
+async def _open(parts: Parts, this: StageTry, log: Any, round_number: int = 1) -> StageRun:
     limit = parts.settings.max_batch_jobs
-    return await patiently(log, lambda: stages.open_stage(parts.store, *this.run_key, limit))
+    return await patiently(
+        log, lambda: stages.open_stage(parts.store, *this.run_key, limit, round_number)
+    )
 
 
 async def _into_the_pool(
@@ -112,7 +121,7 @@ async def _into_the_pool(
             log.info("In HTCondor's queue as cluster %s", next(iter(jobs)).partition(".")[0])
             return jobs
         # Look afresh: another triggerer may have begun, or our own attempt may have come through.
-        run = await _open(parts, this, log)
+        run = await _open(parts, this, log, run.round_number)
 
 
 async def _refused(parts: Parts, run: StageRun, message: str, log: Any) -> None:
@@ -157,16 +166,20 @@ async def _adopt(parts: Parts, this: StageTry, run: StageRun) -> dict[str, str] 
     """The stage's jobs in the pool, also those that have left it: job id by scheduler id."""
     assert run.begun_s is not None
     since_s = run.begun_s - CLOCK_DIFFERENCE_S
-    if await parts.pool.find(this.key, since_s) is None:
+    if await parts.pool.find(this.key, since_s, run.round_number) is None:
         return None
     ads = await parts.pool.live([this.key]) + await parts.pool.ended([this.key], since_s)
-    return {f"{ad['ClusterId']}.{ad['ProcId']}": ad["EE2_JOB_ID"] for ad in ads} or None
+    return {
+        f"{ad['ClusterId']}.{ad['ProcId']}": ad["EE2_JOB_ID"]
+        for ad in ads
+        if ad.get("EE2_ROUND", 1) == run.round_number
+    } or None
 
 
 async def _submit(parts: Parts, this: StageTry, run: StageRun) -> dict[str, str] | None:
     """Submit the stage's jobs; None if another trigger has begun to do so."""
-    ids = [str(job["_id"]) for job in run.jobs]
-    submission = describe_stage(parts, this, run.submission, run.jobs)
+    submission = describe_stage(parts, this, run)
+    ids = [job.job_id for job in submission.jobs]
     await asyncio.to_thread(_write_tickets, parts, this.key, ids)
     if await stages.begin_submit(parts.store, run) is None:
         return None
@@ -174,22 +187,38 @@ async def _submit(parts: Parts, this: StageTry, run: StageRun) -> dict[str, str]
     return dict(zip(cluster.scheduler_ids(), ids, strict=True))
 
 
-def describe_stage(
-    parts: Parts, this: StageTry, submission: Document, jobs: Sequence[Document]
-) -> StageSubmission:
-    """What the pool is told of a stage: ids, figures and routes, no text of a user."""
-    user = str(submission["user"])
+def describe_stage(parts: Parts, this: StageTry, run: StageRun) -> StageSubmission:
+    """What the pool is told of a round: ids, figures and routes, no text of a user."""
+    user = str(run.submission["user"])
+    window = _window(this, run.submission)
+    # The pool starts jobs of one priority in the order in which they come.
+    jobs = run.jobs[::-1] if run.submission.get("last_first") else run.jobs
+    places = len(jobs)
+    if window is not None:
+        # The window of a stage's first cluster is empty; later ones find jobs in it.
+        places = window.places if (this.try_number, run.round_number) == (1, 1) else 0
     return StageSubmission(
         key=this.key,
-        jobs=tuple(_stage_job(parts, job) for job in jobs),
+        jobs=tuple(_stage_job(parts, job, n >= places) for n, job in enumerate(jobs)),
         runner=os.path.abspath(parts.settings.runner),
         rpc_url=parts.settings.rpc_url,
         stage_dir=os.path.abspath(parts.settings.stage_dir),
         accounting_user=user if _ACCOUNT.fullmatch(user) else None,
+        window=window.name if window is not None else None,
+        round_number=run.round_number,
     )
 
 
-def _stage_job(parts: Parts, job: Document) -> StageJob:
+def _window(this: StageTry, submission: Document) -> Window | None:
+    """The window of the submission's submit stage, if it has one; all tries of the stage share it.
+    """
+    places = submission.get("window")
+    if places is None or this.stage != StageName.SUBMIT:
+        return None
+    return Window(f"{this.submission_id}.{this.stage.value}", int(places))
+
+
+def _stage_job(parts: Parts, job: Document, waits: bool) -> StageJob:
     wanted = job["job_input"].get("requirements") or {}
     groups = parts.groups
     name = wanted.get("clientgroup") or groups.default
@@ -200,7 +229,9 @@ def _stage_job(parts: Parts, job: Document) -> StageJob:
         memory_mb=wanted.get("memory") or group.memory_mb,
         disk_gb=wanted.get("disk") or group.disk_gb,
         requirements=group.route,
+        priority=job.get("priority", 0),
         time_limit_s=job.get("time_limit_s"),
+        waits=waits,
     )
 
 
@@ -226,13 +257,21 @@ async def _until_all_ended(
     parts: Parts, this: StageTry, run: StageRun, jobs: Mapping[str, str], log: Any
 ) -> None:
     abort = run.submission.get("on_child_error") == OnChildError.ABORT.value
-    followed = parts.watcher.follow(this.key, os.path.abspath(parts.settings.stage_dir), jobs)
+    again = run.submission.get("max_attempts", 1) > 1 and this.stage == StageName.SUBMIT
+    followed = parts.watcher.follow(
+        this.key,
+        os.path.abspath(parts.settings.stage_dir),
+        jobs,
+        _window(this, run.submission),
+    )
     try:
         while followed.live != 0:
             await followed.changed.wait()
             followed.changed.clear()
             while followed.notes:
                 log.warning(followed.notes.pop(0))
+            if again and followed.live is not None:
+                await _try_again(parts, this, run, followed, log)
             if abort and followed.live and await patiently(
                 log, lambda: stages.failed_stages(parts.store, [this.run_key])
             ):
@@ -242,3 +281,17 @@ async def _until_all_ended(
                 abort = False
     finally:
         parts.watcher.unfollow(followed)
+
+
+async def _try_again(
+    parts: Parts, this: StageTry, run: StageRun, followed: Followed, log: Any
+) -> None:
+    """Put new attempts of what has failed into the pool, beside what still runs."""
+    new = await patiently(log, lambda: rounds.next_round(parts.store, run))
+    if new is not None:
+        log.warning("%d failed; trying again", len(new.jobs))
+        parts.watcher.add(followed, await _into_the_pool(parts, this, new, log))
+    if followed.live == 0:
+        # It was counted before the new attempts were made, or nothing is left indeed.
+        counts = await patiently(log, lambda: stages.live_counts(parts.store, [this.run_key]))
+        followed.live = counts[this.run_key]

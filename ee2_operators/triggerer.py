@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ee2_operators.airflow_internals import run_triggerer, shorten_ticks
+from ee2_operators.airflow_internals import run, shorten_ticks
 
 DEFAULT_TICK_S = 0.25
 
@@ -17,7 +17,7 @@ DEFAULT_TICK_S = 0.25
 def main() -> None:
     """See the module."""
     shorten_ticks(float(os.environ.get("EE2_TRIGGER_TICK") or DEFAULT_TICK_S))
-    run_triggerer(sys.argv[1:])
+    run("triggerer", sys.argv[1:])
 
 
 # Airflow's children may load this file again, so nothing happens at import.

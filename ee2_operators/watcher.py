@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from ee2_jobs import pool_records, stages
+from ee2_jobs import pool_records, priority, stages
 from ee2_jobs.model import StageName
 from ee2_jobs.store import Store
 from ee2_operators.condor.events import Kind, PoolEvent
@@ -32,11 +32,21 @@ COUNT_S = 0.2
 QUIET_PART = 0.02
 LONGEST_COUNT_S = 1.0
 POOL_S = 0.5
+WINDOWS_S = 0.25
 LOGS_S = 1.0
 RECONCILE_S = 30.0
 MOST_NOTES = 50
 
 RunKey = tuple[str, StageName, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How many of the jobs that carry the window's name may be active in the pool at a time; the
+    others wait there on hold."""
+
+    name: str
+    places: int
 
 
 @dataclass
@@ -45,12 +55,15 @@ class Followed:
 
     jobs: job id by scheduler id. live: how many are still to end, None before the first count.
     notes: what the pool says that ends no job, for the task's log. changed: set whenever one of the
-    two changes.
+    two changes. window: None if all jobs may be active at once. waiting: whether some of them may
+    be on hold for the window.
     """
 
     key: StageKey
     user_log: str
-    jobs: Mapping[str, str]
+    jobs: dict[str, str]
+    window: Window | None = None
+    waiting: bool = False
     live: int | None = None
     notes: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,6 +81,7 @@ class Watcher:
         self._store = store
         self._pool = pool
         self._followed: dict[RunKey, Followed] = {}
+        self._by_cluster: dict[str, Followed] = {}
         self._offsets: dict[str, int | None] = {}
         self._held: set[str] = set()
         self._removing = False
@@ -76,19 +90,35 @@ class Watcher:
         self._logs_at = 0.0
         self._reconciled_at = time.monotonic()
 
-    def follow(self, key: StageKey, stage_dir: str, jobs: Mapping[str, str]) -> Followed:
+    def follow(
+        self,
+        key: StageKey,
+        stage_dir: str,
+        jobs: Mapping[str, str],
+        window: Window | None = None,
+    ) -> Followed:
         """Follow a stage whose jobs (job id by scheduler id) are in the pool, until `unfollow`."""
-        followed = Followed(key, log_path(stage_dir, key), jobs)
+        followed = Followed(key, log_path(stage_dir, key), {}, window)
         self._followed[followed.run_key] = followed
         self._offsets[followed.user_log] = None
-        self.poke()
+        self.add(followed, jobs)
         return followed
+
+    def add(self, followed: Followed, jobs: Mapping[str, str]) -> None:
+        """The stage has further jobs in the pool."""
+        followed.jobs.update(jobs)
+        for scheduler_id in jobs:
+            self._by_cluster[scheduler_id.partition(".")[0]] = followed
+        followed.waiting = followed.window is not None
+        self.poke()
 
     def unfollow(self, followed: Followed) -> None:
         """Stop following. What of it is to be removed from the pool is still removed."""
         if self._followed.get(followed.run_key) is followed:
             del self._followed[followed.run_key]
             del self._offsets[followed.user_log]
+        for cluster in [c for c, f in self._by_cluster.items() if f is followed]:
+            del self._by_cluster[cluster]
         self.poke()
 
     def follows(self, submission_id: str) -> bool:
@@ -99,7 +129,10 @@ class Watcher:
         """Have the watcher look for what is to be removed, even if it follows nothing."""
         self._changed_at = time.monotonic()
         self._removing = True
-        for name, body in (("count", self._counting), ("pool", self._minding_the_pool)):
+        chores = [("count", self._counting), ("pool", self._minding_the_pool)]
+        if self._windows():
+            chores.append(("windows", self._minding_the_windows))
+        for name, body in chores:
             loop = self._loops.get(name)
             if loop is None or loop.done():
                 # In a context of its own: what it logs belongs to no single task's log.
@@ -123,6 +156,38 @@ class Watcher:
             if await _attempt(self._mind_the_pool, patience):
                 await asyncio.sleep(POOL_S)
 
+    async def _minding_the_windows(self) -> None:
+        patience = Patience(log)
+        while self._windows():
+            if await _attempt(self._fill_windows, patience):
+                await asyncio.sleep(WINDOWS_S)
+
+    def _windows(self) -> dict[str, Window]:
+        """The windows for which jobs wait, by name."""
+        return {
+            f.window.name: f.window for f in self._followed.values() if f.window and f.waiting
+        }
+
+    async def _fill_windows(self) -> None:
+        """Release waiting jobs where a window has places. What counts is in the pool's queue, and
+        the next ones are the same whoever looks: two watchers release the same jobs."""
+        windows = self._windows()
+        asked = {f.window.name: f for f in self._followed.values() if f.window and f.waiting}
+        for followed in asked.values():
+            followed.waiting = False  # unless it shows otherwise, or further jobs come meanwhile
+        none_waits: set[str] = set()
+        try:
+            active = await self._pool.active()
+            free = {name: w.places - active.get(name, 0) for name, w in windows.items()}
+            waiting = await self._pool.waiting([n for n, places in free.items() if places > 0])
+            next_ones = [job for name, jobs in waiting.items() for job in jobs[: free[name]]]
+            if next_ones:
+                await self._pool.release(next_ones, "a place in the window is free")
+            none_waits = {name for name, jobs in waiting.items() if not jobs}
+        finally:
+            for name in asked.keys() - none_waits:
+                asked[name].waiting = True
+
     async def _count(self) -> None:
         counts = await stages.live_counts(self._store, list(self._followed))
         for run_key, live in counts.items():
@@ -138,6 +203,7 @@ class Watcher:
             await self._read_logs()
             self._logs_at = now
         await self._remove()
+        await self._prioritise()
         if self._followed and now - self._reconciled_at >= RECONCILE_S:
             await reconcile(self._store, self._pool, RECONCILE_S)
             self._reconciled_at = now
@@ -145,11 +211,9 @@ class Watcher:
     async def _read_logs(self) -> None:
         asked = dict(self._offsets)
         events, offsets = await self._pool.events(asked)
-        followed = list(self._followed.values())
-        by_cluster = {next(iter(f.jobs)).partition(".")[0]: f for f in followed if f.jobs}
         ends = []
         for event in events:
-            stage = by_cluster.get(str(event.cluster))
+            stage = self._by_cluster.get(str(event.cluster))
             job_id = stage.jobs.get(event.scheduler_id) if stage else None
             if stage is None or job_id is None:
                 continue
@@ -170,6 +234,11 @@ class Watcher:
         elif what.message and not what.ended and len(followed.notes) < MOST_NOTES:
             followed.notes.append(f"Job {job_id}: {what.message}")
             followed.changed.set()
+
+    async def _prioritise(self) -> None:
+        for value, jobs in (await priority.to_tell_the_pool(self._store)).items():
+            await self._pool.set_priority(list(jobs), value)
+            await priority.told_the_pool(self._store, value, list(jobs.values()))
 
     async def _remove(self) -> None:
         self._removing = False

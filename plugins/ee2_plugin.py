@@ -24,17 +24,19 @@ PREFIX = "/services"
 
 @cache
 def _application() -> FastAPI:
-    """The bridge with its ports: our stores, Airflow's users, Airflow as the orchestrator."""
+    """The bridge with its ports: our stores or KBase's services, Airflow's users, Airflow as the
+    orchestrator."""
     from api_bridge.app import create_app
     from api_bridge.pages import Pages
-    from ee2_jobs.catalog import LocalCatalog, register_apps
+    from ee2_jobs.catalog import register_apps
     from ee2_jobs.engine import Engine
     from ee2_jobs.identity import ROLE_ADMIN_READ, Caller
     from ee2_jobs.store import Store
-    from ee2_jobs.workspaces import LocalWorkspaces
     from ee2_operators.starter import Starter
+    from kbase_services.ports import Ports, open_ports
 
     engines: list[Engine] = []
+    opened: list[Ports] = []
 
     async def make_engine() -> Engine:
         # A thread creates Airflow's runs; it must not keep the calls waiting for its 5 ms turns.
@@ -43,13 +45,14 @@ def _application() -> FastAPI:
         store = Store(airflow_internals.mongo_uri())
         await store.ensure_indexes()
         await register_apps(store, Path(settings.apps_dir))
+        opened[:] = [open_ports(settings, store)]
         engines[:] = [
             Engine(
                 store=store,
                 settings=settings,
                 groups=settings.groups(),
-                catalog=LocalCatalog(store),
-                workspaces=LocalWorkspaces(store),
+                catalog=opened[0].catalog,
+                workspaces=opened[0].workspaces,
                 orchestrator=Starter(store),
             )
         ]
@@ -67,7 +70,15 @@ def _application() -> FastAPI:
     def run_url(dag_id: str, submission_id: str) -> str:
         return f"{airflow_internals.base_path()}/dags/{dag_id}/runs/{submission_id}"
 
-    app = create_app(make_engine, browser_user=browser_user)
+    async def close_ports() -> None:
+        await opened[0].aclose()
+
+    app = create_app(
+        make_engine,
+        make_identity=lambda _: opened[0].identity,
+        browser_user=browser_user,
+        on_stop=close_ports,
+    )
     app.router.routes.extend(Pages(lambda: engines[0], viewer, run_url).routes())
     return app
 
@@ -87,6 +98,10 @@ class Ee2Plugin(AirflowPlugin):
     @property
     def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]
         """The short way for clients that come with a token of their own."""
+        from api_bridge.app import DIRECT
         from api_bridge.direct import DirectRoute
 
-        return [airflow_internals.middleware(DirectRoute, target=_application(), prefix=PREFIX)]
+        direct = airflow_internals.middleware(
+            DirectRoute, target=_application(), prefix=PREFIX, names=DIRECT
+        )
+        return [direct]

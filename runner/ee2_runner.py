@@ -994,7 +994,7 @@ def write_private(path: str, text: str) -> None:
 
 
 def write_inputs(work: str, server: Server, claim: dict[str, Any], params: Any) -> None:
-    """Lays out what the app reads: input.json, token, config.properties."""
+    """Lays out what the app reads: input.json, token, ee2_token, config.properties."""
     job = claim["job"]
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     context = {"service_ver": job.get("service_ver"),
@@ -1002,7 +1002,9 @@ def write_inputs(work: str, server: Server, claim: dict[str, Any], params: Any) 
     write_private(f"{work}/input.json", dumps({
         "version": "1.1", "id": server.job_id, "method": job["method"], "params": params,
         "context": context}))
-    write_private(f"{work}/token", server.token)
+    # Apps that call KBase's services need the user's token for that, where the server gives it.
+    write_private(f"{work}/token", claim.get("user_token") or server.token)
+    write_private(f"{work}/ee2_token", server.token)
     config = "".join(f"{name} = {value}\n" for name, value in (claim.get("config") or {}).items())
     write_private(f"{work}/config.properties", "[global]\n" + config)
 
@@ -1334,8 +1336,8 @@ def finish(server: Server, queue: LogQueue, reporter: Reporter, ending: dict[str
 def delegate(claim: dict[str, Any], server: Server, ad: dict[str, str], scheduler_id: str) -> int:
     """Becomes KBase's JobRunner (or what the server names), which does the rest itself."""
     argv = [*claim["delegate"], server.job_id, server.url]
-    env = {**os.environ, "KB_AUTH_TOKEN": server.token, "KB_ADMIN_AUTH_TOKEN": server.token,
-           "JOB_ID": server.job_id, "CONDOR_ID": scheduler_id,
+    env = {**os.environ, "KB_AUTH_TOKEN": claim.get("user_token") or server.token,
+           "KB_ADMIN_AUTH_TOKEN": server.token, "JOB_ID": server.job_id, "CONDOR_ID": scheduler_id,
            "CLIENTGROUP": str(claim.get("client_group") or "")}
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:

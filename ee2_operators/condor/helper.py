@@ -99,7 +99,14 @@ def act(action: str, jobs: str | list[str], reason: str) -> int:
 
 
 def edit(jobs: str | list[str], attribute: str, value: str) -> int:
-    return int(schedd().edit(jobs, attribute, value).count)
+    try:
+        done = schedd().edit(jobs, attribute, value)
+    except Exception:
+        # A constraint that no job meets (any more) is an error to the bindings, and reads like any.
+        if isinstance(jobs, str) and not schedd().query(jobs, projection=["ProcId"], limit=1):
+            return 0
+        raise
+    return int(getattr(done, "count", done))  # by constraint it is the number itself (25.14)
 
 
 def machines(projection: list[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,13 @@ from typing import Any, Self
 
 from ee2_operators.condor.events import PoolEvent, from_log
 from ee2_operators.condor.outcome import ENGINE_REASON
-from ee2_operators.condor.submit import StageKey, StageSubmission, describe
+from ee2_operators.condor.submit import (
+    WAITS_HOLD_CODE,
+    StageKey,
+    StageSubmission,
+    describe,
+    of_round,
+)
 
 HELPER = Path(__file__).with_name("helper.py")
 CALL_S = 20.0
@@ -31,8 +38,9 @@ EVENTS_PER_CALL = 5000
 _AD = (
     "ClusterId ProcId JobStatus EE2_SUBMISSION EE2_STAGE EE2_TRY EE2_JOB_ID EnteredCurrentStatus"
     " HoldReason HoldReasonCode HoldReasonSubCode RemoveReason ExitCode ExitBySignal ExitSignal"
-    " NumJobStarts JobPrio RemoteHost LastRemoteHost"
+    " NumJobStarts JobPrio RemoteHost LastRemoteHost EE2_ROUND"
 ).split()
+_WAITS = f"(JobStatus == 5 && HoldReasonCode =?= {WAITS_HOLD_CODE})"
 
 
 class PoolError(Exception):
@@ -236,13 +244,17 @@ class Pool:
             raise SubmitRefused(str(problem)) from None
         return Cluster(**reply)
 
-    async def find(self, key: StageKey, since_s: float) -> Cluster | None:
-        """The stage's cluster, if it was submitted at or after `since_s` (seconds since the epoch).
+    async def find(
+        self, key: StageKey, since_s: float, round_number: int = 1
+    ) -> Cluster | None:
+        """The cluster of a round of a stage, if it was submitted at or after `since_s` (seconds
+        since the epoch).
 
         Looks into the queue, then into the history of the jobs that have left it since then.
         """
         names = ["ClusterId", "TotalSubmitProcs"]
-        arguments: dict[str, Any] = {"constraint": key.constraint(), "projection": names}
+        constraint = f"{key.constraint()} && {of_round(round_number)}"
+        arguments: dict[str, Any] = {"constraint": constraint, "projection": names}
         ads = await self._ask("query", {**arguments, "limit": 1})
         if not ads:
             ads = await self._ask("history", {**arguments, "since_s": int(since_s), "match": 1})
@@ -261,6 +273,48 @@ class Pool:
         arguments = {"action": "Remove", "jobs": jobs, "reason": ENGINE_REASON + reason}
         removed: int = await self._ask("act", arguments)
         return removed
+
+    async def set_priority(self, jobs: Sequence[str], priority: int) -> None:
+        """Change the priority of the jobs with these pool ids; those that left are no error."""
+        procs: dict[int, list[int]] = {}
+        for job in jobs:
+            cluster, _, proc = job.partition(".")
+            procs.setdefault(int(cluster), []).append(int(proc or 0))
+        # By constraint: a list of ids is refused as a whole when one of them has left the queue.
+        of_cluster = (
+            f"(ClusterId == {cluster} && member(ProcId, {{{','.join(map(str, found))}}}))"
+            for cluster, found in procs.items()
+        )
+        constraint = " || ".join(of_cluster) or "false"
+        await self._ask(
+            "edit", {"jobs": constraint, "attribute": "JobPrio", "value": str(priority)}
+        )
+
+    async def active(self) -> dict[str, int]:
+        """How many jobs of each window are in the queue and do not wait for a place. One that
+        somebody put on hold by hand keeps its place, and one that is being removed has it until it
+        is gone."""
+        constraint = f"EE2_WINDOW =!= undefined && !{_WAITS}"
+        ads = await self._ask("query", {"constraint": constraint, "projection": ["EE2_WINDOW"]})
+        return Counter(ad["EE2_WINDOW"] for ad in ads)
+
+    async def waiting(self, windows: Iterable[str]) -> dict[str, list[str]]:
+        """The pool's ids of the jobs that wait for a place in these windows, by window, in the
+        order in which they get one: by priority, then as they were submitted."""
+        names = {name: f'EE2_WINDOW == "{name}"' for name in windows}
+        constraint = f"{_WAITS} && ({' || '.join(names.values()) or 'False'})"
+        projection = ["EE2_WINDOW", "JobPrio", "ClusterId", "ProcId"]
+        ads = await self._ask("query", {"constraint": constraint, "projection": projection})
+        found: dict[str, list[str]] = {name: [] for name in names}
+        for ad in sorted(ads, key=lambda a: (-a["JobPrio"], a["ClusterId"], a["ProcId"])):
+            found[ad["EE2_WINDOW"]].append(f"{ad['ClusterId']}.{ad['ProcId']}")
+        return found
+
+    async def release(self, scheduler_ids: Sequence[str], reason: str) -> int:
+        """Let jobs on hold go; the number of those that were. Others are no error."""
+        arguments = {"action": "Release", "jobs": list(scheduler_ids), "reason": reason}
+        released: int = await self._ask("act", arguments)
+        return released
 
     async def live(self, keys: Iterable[StageKey] | None = None) -> list[dict[str, Any]]:
         """Ads of the jobs in the queue, of these stages or of all of ours; see events.from_ad."""

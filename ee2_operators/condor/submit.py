@@ -17,6 +17,9 @@ NO_TIME_LIMIT_S = 30 * 86400  # of a job without a limit, so that no slot is los
 # Subcodes of our own hold rule; HTCondor's own hold codes for the same things have these numbers.
 MEMORY_SUBCODE, TIME_LIMIT_SUBCODE = 34, 47
 FORGOTTEN_HOLD_S = 86400  # a held job that nobody removed in this time goes by itself
+# HTCondor's code of a job that was submitted on hold. Only jobs that wait for a place in their
+# window are, so in an ad of ours it says just that.
+WAITS_HOLD_CODE = 15
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -66,6 +69,12 @@ class StageKey:
         )
 
 
+def of_round(round_number: int) -> str:
+    """ClassAd expression that is true for the jobs of a try's round. A first round carries no
+    number, so that a cluster is found whatever version of the engine submitted it."""
+    return f"EE2_ROUND =?= {round_number if round_number > 1 else 'undefined'}"
+
+
 @dataclass(frozen=True, slots=True)
 class StageJob:
     """One job of a stage.
@@ -73,6 +82,7 @@ class StageJob:
     requirements: ClassAd expression about the machine (a client group's route), None for any.
     priority: among the same user's jobs, higher first.
     time_limit_s: of one run of the app, None for no limit of its own.
+    waits: whether it is put into the queue on hold, to be released when its window has a place.
     """
 
     job_id: str
@@ -82,6 +92,7 @@ class StageJob:
     requirements: str | None = None
     priority: int = 0
     time_limit_s: int | None = None
+    waits: bool = False
 
     def __post_init__(self) -> None:
         _checked("job_id", self.job_id, _ID)
@@ -103,6 +114,8 @@ class StageSubmission:
     stage_dir: folder that the pool's account can enter and write to.
     accounting_user: the name that HTCondor's fair share counts the jobs under, None for the
         engine's own.
+    window: the name of the window in which the jobs count, None for none.
+    round_number: from 2 on for a further cluster of the try, with new attempts of what failed.
     """
 
     key: StageKey
@@ -111,6 +124,8 @@ class StageSubmission:
     rpc_url: str
     stage_dir: str
     accounting_user: str | None = None
+    window: str | None = None
+    round_number: int = 1
 
     def __post_init__(self) -> None:
         if not self.jobs:
@@ -120,6 +135,9 @@ class StageSubmission:
         _checked("rpc_url", self.rpc_url, _URL)
         if self.accounting_user is not None:
             _checked("accounting_user", self.accounting_user, _WORD)
+        if self.window is not None:
+            _checked("window", self.window, _WORD)
+        _positive("round_number", self.round_number)
 
 
 def log_path(stage_dir: str, key: StageKey) -> str:
@@ -197,7 +215,7 @@ def describe(sub: StageSubmission) -> tuple[dict[str, str], list[dict[str, str]]
         # Held jobs are removed as soon as the watcher has seen them; this is for when nobody
         # watches. Jobs that somebody put on hold (1) or submitted so (15) are left alone.
         "periodic_remove": (
-            "JobStatus == 5 && HoldReasonCode =!= 1 && HoldReasonCode =!= 15"
+            f"JobStatus == 5 && HoldReasonCode =!= 1 && HoldReasonCode =!= {WAITS_HOLD_CODE}"
             f" && time() - EnteredCurrentStatus > {FORGOTTEN_HOLD_S}"
         ),
         "kill_sig": "SIGTERM",
@@ -208,6 +226,12 @@ def describe(sub: StageSubmission) -> tuple[dict[str, str], list[dict[str, str]]
     }
     if sub.accounting_user is not None:
         description["accounting_group_user"] = sub.accounting_user
+    if sub.round_number > 1:
+        description["My.EE2_ROUND"] = str(sub.round_number)
+    if sub.window is not None:
+        description["My.EE2_WINDOW"] = f'"{sub.window}"'
+    if any(job.waits for job in sub.jobs):
+        description["hold"] = "$(ee2_waits)"
     items = [_item(job) for job in sub.jobs]
     common = dict(set.intersection(*(set(item.items()) for item in items)))
     common.pop("ee2_job_id", None)  # of a stage of one job: an item cannot be empty
@@ -226,4 +250,5 @@ def _item(job: StageJob) -> dict[str, str]:
         "ee2_requirements": job.requirements or "True",
         "ee2_priority": str(job.priority),
         "ee2_time_limit_s": str(pool_limit_s),
+        "ee2_waits": str(job.waits),
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 import psutil
 import pytest
+from pymongo import MongoClient
 
 from tests.conftest import RpcError, Stack, until
 
@@ -23,6 +24,11 @@ def test_one_job(any_stack: Stack) -> None:
     with any_stack.airflow() as airflow:
         run = airflow.get(f"/dags/ee2_test.echo.job/dagRuns/{job_id}").json()
         assert run["dag_run_id"] == job_id, run
+    with MongoClient[dict[str, Any]](any_stack.mongo_uri) as mongo:
+        told = mongo.get_default_database()["ee2_exec_stats"]
+        stats = until(lambda: told.find_one({"_id": job_id}), 90, lambda: "execution statistics")
+    assert (stats["module"], stats["function"], stats["is_error"]) == ("ee2_test", "echo", False)
+    assert round(stats["finished_s"] * 1000) == state["finished"]
 
 
 def test_a_batch_with_a_report(any_stack: Stack) -> None:

@@ -53,6 +53,7 @@ class FakeServer:
         self.stored: dict[str, list[dict[str, Any]]] = {}
         self.finished: list[dict[str, Any]] = []
         self.artifacts: dict[str, bytes] = {}
+        self.saved: list[dict[str, Any]] = []
         self.canceled = False
         self.fault: Callable[[str], str | None] = lambda method: None
         self.chunked = False
@@ -174,7 +175,13 @@ class FakeServer:
             if params.get("lines"):
                 self.stored.setdefault(params["key"], params["lines"])
             if method == "claim":
-                return {**self.claim, "artifacts_url": self.url + "/artifacts"}
+                config = {"job_service_url": self.url, **(self.claim.get("config") or {})}
+                return {
+                    **self.claim, "config": config, "artifacts_url": self.url + "/artifacts"
+                }
+            if method == "save_object":
+                self.saved.append(params)
+                return {"ref": f"7/{len(self.saved)}/1"}
             if method == "finish":
                 self.finished.append(params)
                 return None

@@ -14,7 +14,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.services.pool_support import address, pool, pool_config, stage_folder
 from tests.services.rpc_support import Bridge
+
+__all__ = ["address", "pool", "pool_config", "stage_folder"]  # fixtures
 
 START_S = 60
 

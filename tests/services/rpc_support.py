@@ -18,12 +18,13 @@ from pymongo import MongoClient
 from starlette.requests import Request
 
 from api_bridge.app import create_app
-from ee2_jobs.catalog import App, LocalCatalog, Method
+from ee2_jobs.catalog import App, Method
 from ee2_jobs.engine import Engine
-from ee2_jobs.identity import add_user, create_token, job_token
+from ee2_jobs.identity import Identity, add_user, create_token, job_token
 from ee2_jobs.settings import ClientGroup, ClientGroups, Settings
 from ee2_jobs.store import Store
-from ee2_jobs.workspaces import LocalWorkspaces, create_workspace, share_workspace
+from ee2_jobs.workspaces import create_workspace, share_workspace
+from kbase_services.ports import Ports, open_ports
 
 SECRET = "k" * 32
 USERS: dict[str, tuple[str, ...]] = {
@@ -57,18 +58,30 @@ class Started:
 
 
 class Bridge:
-    """The server, a client for it, and a look into its database."""
+    """The server, a client for it, and a look into its database. settings: besides the usual ones;
+    they say which ports it has."""
 
-    def __init__(self, mongo_uri: str, folder: Path, port: int) -> None:
+    def __init__(self, mongo_uri: str, folder: Path, port: int, **settings: Any) -> None:
         self.database = f"test_{ObjectId()}"
         self.tokens: dict[str, str] = {}
         self.started = Started()
         self.url = f"http://127.0.0.1:{port}/services/ee2"
-        self._uri, self._folder, self._port = mongo_uri, folder, port
+        self._uri, self._port = mongo_uri, port
         self._mongo: MongoClient[dict[str, Any]] = MongoClient(mongo_uri)
         self.db = self._mongo[self.database]
         self.http = httpx.Client(trust_env=False, timeout=60)
-        self.app = create_app(self._make_engine, browser_user=_browser_user)
+        self._settings = {
+            "rpc_url": self.url, "secret_key": SECRET, "stage_dir": "/tmp", "apps_dir": "/apps",
+            "artifacts_url": folder.as_uri(), "client_groups": "", "runner": "/r",
+            "max_batch_jobs": 50, "max_body_mb": 5, "max_list_jobs": 20, **settings,
+        }
+        self._ports: Ports | None = None
+        self.app = create_app(
+            self._make_engine,
+            make_identity=self._make_identity,
+            browser_user=_browser_user,
+            on_stop=self._close_ports,
+        )
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -88,18 +101,24 @@ class Bridge:
             app = App(module=name, version="1", git_commit="c0ffee", folder="m", methods=described)
             await store.apps.insert_one({**app.model_dump(mode="json"), "current": True})
         group = ClientGroup(cpus=1, memory_mb=10, disk_gb=1)
+        settings = Settings.model_validate(self._settings)
+        ports = self._ports = open_ports(settings, store)
         return Engine(
             store=store,
-            settings=Settings(
-                rpc_url=self.url, secret_key=SECRET, stage_dir="/tmp", apps_dir="/apps",
-                artifacts_url=self._folder.as_uri(), client_groups="", runner="/r",
-                max_batch_jobs=50, max_body_mb=5, max_list_jobs=20,
-            ),
+            settings=settings,
             groups=ClientGroups(default="njs", groups={"njs": group, "bigmem": group}),
-            catalog=LocalCatalog(store),
-            workspaces=LocalWorkspaces(store),
+            catalog=ports.catalog,
+            workspaces=ports.workspaces,
             orchestrator=self.started,
         )
+
+    def _make_identity(self, engine: Engine) -> Identity:
+        assert self._ports is not None
+        return self._ports.identity
+
+    async def _close_ports(self) -> None:
+        assert self._ports is not None
+        await self._ports.aclose()
 
     def start(self) -> None:
         """Start the server; mounted as in Airflow, in a host application."""

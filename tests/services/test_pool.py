@@ -1,16 +1,12 @@
 """The pool client against a real HTCondor pool."""
 
 import asyncio
-import json
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,46 +48,6 @@ RUNNERS = {
 }
 
 
-@pytest.fixture(scope="session")
-def pool_config() -> Iterator[htcondor.PoolConfig]:
-    """A running pool: the one that EE2_TEST_POOL describes (JSON of a PoolConfig), or a new one."""
-    if given := os.environ.get("EE2_TEST_POOL"):
-        fields = json.loads(given)
-        fields.update(prefix=Path(fields["prefix"]), local_dir=Path(fields["local_dir"]))
-        yield htcondor.PoolConfig(**fields)
-        return
-    base = Path(tempfile.mkdtemp(prefix="ee2-test-pool-"))
-    base.chmod(0o755)
-    prefix = Path(os.environ.get("EE2_TEST_POOL_PREFIX", base / "htcondor"))
-    user = "nobody" if os.geteuid() == 0 else None
-    port = int(os.environ.get("EE2_TEST_POOL_PORT", "18110"))
-    cfg = htcondor.PoolConfig(prefix, base / "pool", port, user)
-    htcondor.install(cfg.prefix)
-    htcondor.configure(cfg)
-    master = subprocess.Popen(htcondor.master_command(cfg))
-    try:
-        htcondor.wait_ready(cfg)
-        yield cfg
-    finally:
-        master.send_signal(getattr(signal, f"SIG{htcondor.STOP_SIGNAL}"))
-        master.wait(60)
-        htcondor.kill_orphans(cfg)
-        shutil.rmtree(base, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def address(pool_config: htcondor.PoolConfig) -> PoolAddress:
-    client = htcondor.client_config(pool_config)
-    host, port = client["collector"].split(":")
-    return PoolAddress(host, int(port), client["token_directory"], None, client["trust_domain"])
-
-
-@pytest.fixture
-async def pool(address: PoolAddress) -> AsyncIterator[Pool]:
-    async with Pool(address) as pool:
-        yield pool
-
-
 @dataclass
 class Stage:
     """A stage to submit, and what was read of its log."""
@@ -121,12 +77,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage(pool_config: htcondor.PoolConfig) -> Iterator[Any]:
+def stage(stage_folder: Path) -> Any:
     """Makes stages, each in a folder that the pool's account can write to."""
-    folder = Path(tempfile.mkdtemp(prefix="ee2-test-stage-"))
-    group = pwd.getpwnam(pool_config.user).pw_gid if pool_config.user else os.getgid()
-    os.chown(folder, -1, group)
-    folder.chmod(0o2775)
+    folder = stage_folder
     made = 0
 
     def make(runner: str, count: int = 1, **job: Any) -> Stage:
@@ -149,8 +102,7 @@ def stage(pool_config: htcondor.PoolConfig) -> Iterator[Any]:
             Path(ticket_path(sub.stage_dir, key, entry.job_id)).write_text(f"token-{entry.job_id}")
         return Stage(sub, [], {log_path(sub.stage_dir, key): None})
 
-    yield make
-    shutil.rmtree(folder, ignore_errors=True)  # jobs may still be on their way out
+    return make
 
 
 async def test_thousand_jobs_are_one_cluster_each_with_its_own_arguments(
@@ -175,6 +127,19 @@ async def test_thousand_jobs_are_one_cluster_each_with_its_own_arguments(
     finally:
         await pool.remove(many.sub.key, "test over")
     assert not [ad for ad in await pool.live([many.sub.key]) if ad["JobStatus"] in (1, 2, 5)]
+
+
+async def test_priorities_are_changed_in_the_queue(pool: Pool, stage: Any) -> None:
+    waiting = stage("true", 3, requirements="false", priority=-5)
+    cluster = await pool.submit(waiting.sub)
+    try:
+        first, second, _ = cluster.scheduler_ids()
+        await pool.set_priority([first, second, f"{cluster.cluster_id}.77"], 12)
+        ads = await pool.live([waiting.sub.key])
+        assert {ad["ProcId"]: ad["JobPrio"] for ad in ads} == {0: 12, 1: 12, 2: -5}
+        await pool.set_priority([f"{cluster.cluster_id}.77"], 3)  # all have left the queue
+    finally:
+        await pool.remove(waiting.sub.key, "test over")
 
 
 async def test_a_stage_is_found_again_in_the_queue_and_in_the_history(

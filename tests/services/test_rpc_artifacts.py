@@ -13,8 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_bridge.direct import DirectRoute
-from ee2_cli.rpc import Rpc
-from ee2_cli.settings import StackError
+from ee2_client import Client, EngineError
 from tests.services.rpc_support import Bridge
 
 
@@ -79,7 +78,7 @@ def test_who_may_not(bridge: Bridge) -> None:
 def test_the_command_line_fetches_as_an_administrator(bridge: Bridge, tmp_path: Path) -> None:
     job = bridge.job()
     ref, target = f"{job}/{job}/a b/é?x=1#y", tmp_path / "new" / "file"
-    with Rpc(bridge.url, bridge.token(job)) as runner:
+    with Client(bridge.url, bridge.token(job)) as runner:
         address = httpx.URL(bridge.url).copy_with(
             raw_path=f"/services/ee2/artifacts/{job}/{job}/a%20b/%C3%A9%3Fx%3D1%23y".encode()
         )
@@ -89,13 +88,14 @@ def test_the_command_line_fetches_as_an_administrator(bridge: Bridge, tmp_path: 
         assert put.status_code == 201
         assert runner.download(f"artifact:{ref}", target).read_bytes() == b"data"
     for who, as_admin in (("root", True), ("eva", True), ("alice", False)):
-        with Rpc(bridge.url, bridge.token(who)) as client:
-            client.download(f"artifact:{ref}", target, as_admin=as_admin)
+        with Client(bridge.url, bridge.token(who), as_admin=as_admin) as client:
+            client.download(f"artifact:{ref}", target)
     for who, as_admin in (("root", False), ("alice", True), ("bob", True)):
-        with Rpc(bridge.url, bridge.token(who)) as client, pytest.raises(StackError, match="fetch"):
-            client.download(f"artifact:{ref}", target, as_admin=as_admin)
-    with Rpc(bridge.url, bridge.token("alice")) as client:
-        with pytest.raises(StackError, match="file/x cannot be written: "):
+        with Client(bridge.url, bridge.token(who), as_admin=as_admin) as client:
+            with pytest.raises(EngineError, match="fetch"):
+                client.download(f"artifact:{ref}", target)
+    with Client(bridge.url, bridge.token("alice")) as client:
+        with pytest.raises(EngineError, match="file/x cannot be written: "):
             client.download(f"artifact:{ref}", target / "x")
     assert [path.name for path in target.parent.iterdir()] == ["file"]
 
@@ -214,7 +214,7 @@ def test_the_direct_route_goes_past_middleware_that_was_added_later() -> None:
     def other() -> str:
         return "host"
 
-    host.add_middleware(DirectRoute, target=inner, prefix="/services")
+    host.add_middleware(DirectRoute, target=inner, prefix="/services", names=["ee2"])
     host.add_middleware(Counting)
     Counting.seen = 0
     with TestClient(host) as client:

@@ -85,7 +85,7 @@ BATCH: list[tuple[Any, Any, str]] = [
     ([METHOD, {**METHOD, "parent_job_id": UNKNOWN}], {},
      "Job #2: batch jobs may not specify a parent job ID"),
     ([METHOD], {"wsid": 8}, "User alice doesn't have permission to run jobs in workspace 8."),
-    ([METHOD], {"aggregate": {"recipe": "nosuch"}}, "there is no recipe 'nosuch'"),
+    ([METHOD], {"aggregate": {"recipe": "nosuch"}}, "'nosuch' is none of the built-in recipes"),
     ([METHOD], {"aggregate": {"method": "nosuch.f"}}, "There is no app 'nosuch'"),
     ([METHOD], {"aggregate": {"recipe": "report"}, "on_child_error": "x"},
      "on_child_error is 'continue' or 'abort'"),
@@ -109,6 +109,7 @@ def test_run_job_batch(bridge: Bridge, params: Any, options: Any, text: str) -> 
         ({"method": "m.f", "children": []}, "children is empty"),
         ({"method": "m.f", "children": 5}, "children must be a list"),
         ({"method": "m.f", "split": "m.nosuch"}, "has no method 'nosuch'"),
+        ({"method": "m.f", "service_ver": True}, "service_ver must be a string"),
     ],
 )
 def test_run_split_aggregate(bridge: Bridge, params: Any, text: str) -> None:

@@ -65,7 +65,7 @@ def test_run_job_and_check_job(bridge: Bridge) -> None:
     assert state == {
         "job_id": job_id, "user": "alice", "authstrat": "kbaseworkspace", "wsid": 7,
         "status": "created", "batch_job": False, "batch_id": None, "child_jobs": [],
-        "retry_ids": [], "retry_count": 0, "retry_saved_toggle": False,
+        "retry_ids": [], "retry_count": 0, "retry_saved_toggle": False, "priority": 0,
         "job_input": {
             "method": "m.f", "app_id": "m/f", "service_ver": "c0ffee", "wsid": 7,
             "params": [{"a": 1}], "source_ws_objects": ["7/1/2"], "parent_job_id": UNKNOWN,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ee2_jobs.catalog import RECIPES
 from tests.fakes.rpc_server import JOB_ID, SUBMISSION_ID, FakeServer, run_runner
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
@@ -40,7 +41,7 @@ def test_app_yaml_is_complete(app: str, name: str, method: dict[str, Any]) -> No
     assert set(method["requirements"]) == {
         "cpus", "memory_mb", "disk_gb", "client_group", "time_limit_s"}
     others = {other for folder, other, _ in definitions() if folder == app}
-    assert {method.get("split"), method.get("aggregate")} - {None} <= others
+    assert {method.get("split"), method.get("aggregate")} - {None} <= {*others, *RECIPES}
     assert yaml.safe_load((APPS / app / "app.yaml").read_text())["module"] == app
 
 
@@ -73,7 +74,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
             server.stop()
         assert code == 0 and said == ""
         assert len(server.finished) == 1
-        return {**server.finished[0], "texts": server.texts, "artifacts": kept}
+        return {**server.finished[0], "texts": server.texts, "artifacts": kept,
+                "saved": server.saved}
 
     yield run
 
@@ -250,6 +252,82 @@ def test_recipe_report(node: Node) -> None:
     # The page lies at <artifacts>/<submission>/<job>/report.html.
     assert f'href="../../{SUBMISSION_ID}/{"c" * 24}/x.bam"' in html
     assert 'width="500.00"' in html
+
+
+def child(index: int, result: Any, status: str = "completed", **more: Any) -> dict[str, Any]:
+    return {"index": index, "job_id": f"{index:024x}", "status": status, "error": None,
+            "result": None if result is None else [result], **more}
+
+
+def test_recipe_set(node: Node) -> None:
+    children = [
+        child(0, {"genome_ref": "7/3/1", "report_ref": "7/9/1"}),
+        child(1, None, "error", error="Out of memory"),
+        child(2, {"objects_created": [{"ref": "7/4/2", "description": "x"}]}),
+        child(3, {"a_ref": "7/1/1", "b_ref": "7/2/1"}),  # which one?
+        child(4, {"rows": 3})]
+    options = {"name": "my_set", "type": "KBaseSets.GenomeSet", "description": "All of them"}
+    done = node("ee2_recipes.set", {"params": [options], "children": children})
+    (saved,) = done["saved"]
+    assert saved == {
+        "job_id": JOB_ID, "name": "my_set", "type": "KBaseSets.GenomeSet",
+        "data": {"description": "All of them", "items": [
+            {"ref": "7/3/1", "label": "job 1"}, {"ref": "7/4/2", "label": "job 3"}]}}
+    result = done["output"]["result"][0]
+    assert result["set_ref"] == "7/1/1" and result["items"] == 2
+    assert [(one["index"], one["reason"]) for one in result["left_out"]] == [
+        (1, "Out of memory"), (3, "names no object"), (4, "names no object")]
+    done = node("ee2_recipes.set", {"params": {**options, "field": "b_ref"}, "children": children})
+    assert [item["ref"] for item in done["saved"][0]["data"]["items"]] == ["7/2/1"]
+
+
+@pytest.mark.parametrize(("options", "text"), [
+    ({}, "needs the option 'name'"), ({"name": "x"}, "needs the option 'type'"),
+    ({"name": "x", "type": "A.B", "field": "nowhere"}, "No job of the batch has made an object"),
+    ([1, 2], "must be a mapping of options"),
+])
+def test_recipe_set_says_what_is_wrong(node: Node, options: Any, text: str) -> None:
+    given = {"params": options, "children": [child(0, {"x_ref": "1/2/3"})]}
+    done = node("ee2_recipes.set", given)
+    assert text in done["error"]["message"] and done["saved"] == []
+
+
+def test_recipe_table_of_files_and_rows(node: Node) -> None:
+    tsv = node("ee2_test.true")["artifacts"]  # what all jobs of this test have left
+    tsv["s/1/counts.tsv"] = b"gene\tcount\nabc\t5\ndef\t7\n"
+    tsv["s/2/counts.csv"] = b'gene,length,child\n"a, b",9,mine\n'
+    children = [
+        child(0, {"counts": "artifact:s/1/counts.tsv", "bam": "artifact:s/1/big.bam"}),
+        child(1, {"counts": "artifact:s/2/counts.csv"}),
+        child(2, {"counts": [{"gene": "xyz", "count": 1}]}),
+        child(3, {"counts": {"columns": ["gene"], "rows": [["q"]]}}),
+        child(4, None, "terminated", error="The batch was cancelled.")]
+    done = node("ee2_recipes.table", {"params": {"field": "counts"}, "children": children})
+    result = done["output"]["result"][0]
+    assert bytes_of(done, result["table"]).decode() == (
+        "child\tjob_id\tgene\tcount\tlength\tchild (of the job)\n"
+        f"0\t{0:024x}\tabc\t5\t\t\n0\t{0:024x}\tdef\t7\t\t\n"
+        f"1\t{1:024x}\ta, b\t\t9\tmine\n2\t{2:024x}\txyz\t1\t\t\n3\t{3:024x}\tq\t\t\t\n")
+    assert (result["rows"], result["jobs"]) == (5, 4)
+    assert [one["index"] for one in result["left_out"]] == [4]
+    # Without a field: the only table among a result's files; rows within results need a field.
+    done = node("ee2_recipes.table", {"params": {"format": "csv"}, "children": children[:2]})
+    assert bytes_of(done, done["output"]["result"][0]["table"]).startswith(b"child,job_id,gene")
+
+
+@pytest.mark.parametrize(("options", "result", "text"), [
+    ({"format": "xls"}, {}, "'format' is tsv or csv"),
+    ({}, {"a": "artifact:s/1/a.tsv", "b": "artifact:s/1/b.tsv"}, "names several tables"),
+    ({}, {"a": 1}, "No job of the batch has left a table"),
+    ({"field": "a"}, {"a": "text"}, "is a text and no table"),
+    ({"field": "a"}, {"a": 5}, "neither a file nor a list of mappings"),
+    ({"field": "a"}, {"a": "artifact:s/1/gone.tsv"}, "cannot be fetched: no such artifact"),
+])
+def test_recipe_table_says_what_is_wrong(
+    node: Node, options: Any, result: Any, text: str
+) -> None:
+    done = node("ee2_recipes.table", {"params": options, "children": [child(0, result)]})
+    assert text in done["error"]["message"]
 
 
 def test_apps_leave_nothing_in_their_folder() -> None:

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from bench import figures
 from bench.figures import Figure, percentile, ratios
+from bench.steady import steady
 from bench.wire import CallError, Connection, Server
 
 PEER = figures.summary("other", "s", [[1], [3]])
@@ -135,3 +137,50 @@ def test_client_notices_that_the_server_has_gone() -> None:
     with Answers([b"HTTP/1.1 200 OK\r\n"]) as there:
         with Connection(there.server) as connection, pytest.raises(CallError, match="closed"):
             connection.call(there.server.request("ver"))
+
+
+class Delayed(threading.Thread):
+    """A server that answers each call after `delay_s`, one at a time, on any number of connections;
+    calls with "bad" in them get an error."""
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__(daemon=True)
+        self._delay_s = delay_s
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.server = Server(f"http://127.0.0.1:{self._listener.getsockname()[1]}/rpc", "token")
+        self.connections = 0
+        self._one = threading.Lock()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        while request := connection.recv(1 << 16):
+            with self._one:
+                time.sleep(self._delay_s)
+            status = b"500 Oops" if b"bad" in request else b"200 OK"
+            connection.sendall(b"HTTP/1.1 " + status + b"\r\ncontent-length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_steady_load_counts_from_when_a_call_was_due(keep: bool) -> None:
+    there = Delayed(0.02)  # 50 calls a second
+    requests = [there.server.request("ver", n) for n in range(10)]
+    load = steady(there.server, requests, per_s=100, seconds=0.5, keep_connections=keep)
+    assert len(load.latencies_ms) == 50 and load.errors == {}
+    assert there.connections == (10 if keep else 50)
+    # The last of 50 calls was due after 0.5 s and is answered after 1 s.
+    assert max(load.latencies_ms) > 400 > min(load.latencies_ms)
+    assert load.calls_per_s < 60
+
+
+def test_steady_load_counts_errors() -> None:
+    there = Delayed(0)
+    requests = [there.server.request("ver"), there.server.request("bad")]
+    load = steady(there.server, requests, per_s=100, seconds=0.2, keep_connections=True)
+    assert len(load.latencies_ms) == 10
+    assert sum(load.errors.values()) == 10

@@ -38,7 +38,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     assert done.returncode == 0
     for command in (
         "demo up down status restart test bench apps run batch jobs result get logs cancel retry "
-        "user token workspace"
+        "share user token workspace import"
     ).split():
         assert f" {command} " in done.stdout
     code = "import sys; import ee2_cli.main; print(*sys.modules)"
@@ -98,7 +98,8 @@ def test_status_of_a_stack_that_was_never_started_makes_nothing() -> None:
     "command",
     ["token create wilma", "user add wilma", "workspace add 5 --owner wilma",
      "workspace share 5 wilma r", "apps", "jobs", "retry 5f0c0000000000000000aaaa",
-     "result 5f0c0000000000000000aaaa"],
+     "result 5f0c0000000000000000aaaa", "import ujs --from mongodb://127.0.0.1:1/",
+     "import ee2 --in-place"],
 )  # fmt: skip
 def test_what_needs_a_stack_says_that_there_is_none_and_makes_nothing(command: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -7,78 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import typer
 
 from ee2_cli import job_commands
 from ee2_cli.settings import StackError
-from ee2_cli.show import View, artifacts_in, result_of
+from ee2_cli.show import artifacts_in
+from ee2_client import Client
 from ee2_jobs.catalog import LocalCatalog
 from ee2_jobs.errors import InvalidInput
-
-
-def batch(status: str = "created", counts: dict[str, int] | None = None, **stages: str) -> View:
-    state: dict[str, Any] = {"batch_job": True, "status": status, "child_counts": counts or {}}
-    return View(state, {name: {"status": s} for name, s in stages.items()})
-
-
-@pytest.mark.parametrize(
-    ("view", "end"),
-    [
-        (batch(split="running", aggregate="created"), None),
-        (batch(split="completed"), None),  # the children are about to be made
-        (batch(split="error", aggregate="terminated"), "error"),
-        (batch(counts={"completed": 3, "running": 1}), None),
-        (batch(counts={"completed": 4}), "completed"),
-        (batch(counts={"completed": 3, "error": 1}), "error"),
-        (batch(counts={"completed": 3, "error": 1}, aggregate="completed"), "completed"),
-        (batch(counts={"completed": 4}, aggregate="queued"), None),
-        (batch("terminated", {"terminated": 4}), "terminated"),
-        (View({"batch_job": False, "status": "running"}, {}), None),
-        (View({"batch_job": False, "status": "error"}, {}), "error"),
-    ],
-)
-def test_when_a_submission_has_ended(view: View, end: str | None) -> None:
-    assert view.end == end
-
-
-def test_stages_are_shown_in_order() -> None:
-    view = batch(counts={"running": 2, "completed": 1}, aggregate="created", split="completed")
-    assert [name for name in view.steps()] == ["split", "process", "aggregate"]
-    assert view.steps()["process"].plain == "2 running, 1 completed"
-
-
-def aggregated(**aggregate: Any) -> View:
-    view = batch(counts={"completed": 1}, aggregate="")
-    view.state["job_id"] = "b1"  # type: ignore[index]
-    return View(view.state, {"aggregate": {"job_id": "a1", **aggregate}})
-
-
-def single(**job: Any) -> View:
-    return View({"batch_job": False, "job_id": "j1", **job}, {})
-
-
-def test_the_result_of_a_batch_is_that_of_its_aggregate() -> None:
-    output = {"version": "1.1", "result": [{"sum": 3}]}
-    assert result_of(aggregated(status="completed", job_output=output)) == [{"sum": 3}]
-    assert result_of(single(status="completed", job_output={"result": None})) is None
-
-
-@pytest.mark.parametrize(
-    ("view", "says"),
-    [
-        (single(status="queued"), "Job j1 has no result yet: it is queued"),
-        (single(status="error", errormsg="no reads"), "Job j1 failed: no reads"),
-        (single(status="terminated"), "Job j1 was cancelled"),
-        (single(status="completed", job_output={}), "Job j1 has completed; its app returns no"),
-        (aggregated(status="created"), "aggregate of batch b1, job a1, has no result yet"),
-        (aggregated(status="error", errormsg="bad sum"), "batch b1, job a1, failed: bad sum"),
-        (View(aggregated().state, {}), "Batch b1 has no aggregate. Its jobs have results"),
-    ],
-)
-def test_why_there_is_no_result(view: View, says: str) -> None:
-    with pytest.raises(StackError, match=says):
-        result_of(view)
 
 
 def test_artifacts_are_found_wherever_a_result_names_them() -> None:
@@ -87,48 +25,51 @@ def test_artifacts_are_found_wherever_a_result_names_them() -> None:
 
 
 class Engine:
-    """In place of the client: gives the answers in turn, and keeps what it was asked."""
+    """A server behind the real client: gives the answers in turn, and keeps what it was asked."""
 
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
         self.calls: list[tuple[Any, ...]] = []
 
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def call(self, *call: Any) -> Any:
-        self.calls.append(call)
-        return self.answers.pop(0)
-
-    def download(self, artifact: str, target: Path, *, as_admin: bool) -> Path:
-        self.calls.append((artifact, target, as_admin))
-        return target
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            self.calls.append((request.url.path, dict(request.url.params)))
+            return httpx.Response(200, content=b"data")
+        call = json.loads(request.content)
+        self.calls.append((call["method"].split(".")[1], *call["params"]))
+        return httpx.Response(200, json={"version": "1.1", "result": [self.answers.pop(0)]})
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     fake = Engine()
-    monkeypatch.setattr(job_commands, "_engine", lambda: fake)
+    transport = httpx.MockTransport(fake)
+    monkeypatch.setattr(
+        job_commands, "_engine",
+        lambda: Client("http://ee2/rpc", "t", as_admin=True, transport=transport),
+    )  # fmt: skip
     return fake
+
+
+def state(job_id: str, **more: Any) -> dict[str, Any]:
+    return {"job_id": job_id, "status": "completed", "batch_job": False, **more}
 
 
 def test_jobs_are_retried_together_and_batches_by_their_jobs(
     engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    batches = {i: state(i, batch_job=True) for i in ("b", "c")}
     engine.answers = [
-        {"b": {"batch_job": True}, "j": {"batch_job": False}, "k": [], "c": {"batch_job": True}},
+        {**batches, "j": state("j"), "k": []},
         [{"job_id": "j", "retry_id": "j2"}, {"job_id": "k", "error": "Cannot find k"}],
         [{"job_id": "b1", "retry_id": "b2"}],
         [],
     ]
     with pytest.raises(typer.Exit):
         job_commands.retry(["b", "j", "k", "c"])
-    ended = {"status_list": ["error", "terminated"], "as_admin": 1}
+    ended = {"status_list": ["error", "terminated"], "as_admin": True}
     assert engine.calls[1:] == [
-        ("retry_jobs", {"job_ids": ["j", "k"], "as_admin": 1}),
+        ("retry_jobs", {"job_ids": ["j", "k"], "as_admin": True}),
         ("retry_batch_jobs_by_status", {"job_id": "b", **ended}),
         ("retry_batch_jobs_by_status", {"job_id": "c", **ended}),
     ]
@@ -141,35 +82,81 @@ def test_a_file_that_is_there_is_overwritten_only_by_force(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    artifact = f"artifact:{'a' * 24}/{'b' * 24}/folder/report.html"
-    job_commands.get(artifact)
-    Path("report.html").touch()
+    ref = f"{'a' * 24}/{'b' * 24}/folder/report.html"
+    job_commands.get(f"artifact:{ref}")
+    Path("report.html").write_bytes(b"old")
     for target in (None, tmp_path, tmp_path / "report.html"):
         with pytest.raises(StackError, match="report.html exists: name another file"):
-            job_commands.get(artifact, target)
-    job_commands.get(artifact, tmp_path, force=True)
-    job_commands.get(artifact.removeprefix("artifact:"), Path("other"))
-    assert [str(target) for _, target, _ in engine.calls] == [
-        "report.html", f"{tmp_path}/report.html", "other",
-    ]  # fmt: skip
+            job_commands.get(f"artifact:{ref}", target)
+    assert Path("report.html").read_bytes() == b"old"
+    job_commands.get(f"artifact:{ref}", tmp_path, force=True)
+    job_commands.get(ref, Path("other"))
+    assert Path("report.html").read_bytes() == Path("other").read_bytes() == b"data"
+    assert engine.calls == [(f"/rpc/artifacts/{ref}", {"as_admin": "true"})] * 3
     with pytest.raises(InvalidInput, match="'x' is not an artifact's name"):
         job_commands.get("artifact:x")
 
 
-def test_follow_ends_with_the_result_and_how_to_fetch_its_files(
+def test_wait_ends_with_the_result_and_how_to_fetch_its_files(
     engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = {"result": [{"report": "artifact:1/2/r.html"}]}
-    job = single(status="completed", job_output=output).state
-    engine.answers = ["j1", {"batch_jobstate": job}, "j1", {"batch_jobstate": single(**{
-        **job, "job_output": {}}).state}]  # fmt: skip
-    job_commands.run("m.f", follow=True)
+    standing = {"since": "w", "job_states": {"j1": state("j1", end="completed")}}
+    for given in (output, {}):
+        job = {"j1": state("j1", job_output=given)}
+        engine.answers += ["j1", standing, job, job]
+    job_commands.run("m.f", "[1]", wsid=7, wait=True)
+    name, job = engine.calls[0]
+    assert name == "run_job" and job.items() >= {"method": "m.f", "params": [1], "wsid": 7}.items()
     shown = capsys.readouterr()
     job_id, result = shown.out.split("\n", 1)
     assert (job_id, json.loads(result)) == ("j1", output["result"])
+    assert "job: completed" in shown.err
     assert shown.err.endswith("To fetch it: ./ee2 get artifact:1/2/r.html\n")
-    job_commands.run("m.f", follow=True)
+    job_commands.run("m.f", wait=True)
     assert capsys.readouterr().out == "j1\n"
+
+
+def test_a_failed_batch_says_why_and_ends_with_1(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standing = {"b1": state("b1", status="created", end="error", batch_job=True,
+                            child_counts={"completed": 1, "error": 2},
+                            stages={"aggregate": "error"})}  # fmt: skip
+    parent = state("b1", status="created", batch_job=True, stage_jobs={"aggregate": "a1"})
+    engine.answers = [
+        {"batch_id": "b1", "child_job_ids": ["c1"]},
+        {"since": "w", "job_states": standing},
+        {"b1": parent},
+        {"a1": state("a1", status="error", errormsg="bad [sum]")},
+    ]
+    with pytest.raises(typer.Exit):
+        job_commands.batch("m.f", "[[1]]", aggregate="report", wait=True)
+    options = {"wsid": None, "aggregate": {"recipe": "report"}}
+    assert engine.calls[0] == ("run_job_batch", [{"method": "m.f", "params": [1]}], options)
+    shown = capsys.readouterr()
+    assert shown.out == "b1\n"
+    assert "process: 1 completed, 2 error, aggregate: error" in shown.err
+    assert shown.err.endswith("a1: bad [sum]\n")
+
+
+def test_jobs_are_shared_and_no_longer_shared(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answers = [None, ["fred", "wilma"], None, ["wilma"], []]
+    job_commands.share("j", ["wilma", "fred"])
+    job_commands.share("j", ["fred"], remove=True)
+    job_commands.share("j", None)
+    shared = ("get_job_shared", {"job_id": "j", "as_admin": 1})
+    assert engine.calls == [
+        ("share_job", {"job_id": "j", "users": ["wilma", "fred"], "as_admin": 1}),
+        shared,
+        ("unshare_job", {"job_id": "j", "users": ["fred"], "as_admin": 1}),
+        shared,
+        shared,
+    ]
+    told = "Shared with fred, wilma\nShared with wilma\nShared with nobody\n"
+    assert capsys.readouterr().out == told
 
 
 async def test_the_catalog_lists_its_apps_where_one_is_not_there() -> None:

@@ -14,6 +14,7 @@ from ee2_operators.condor.submit import (
     StageSubmission,
     describe,
     log_path,
+    of_round,
     stderr_path,
     ticket_path,
 )
@@ -92,6 +93,19 @@ def test_figures_of_each_job() -> None:
     assert int(plain["ee2_time_limit_s"]) > 7 * 86400
 
 
+def test_jobs_that_wait_for_a_place_are_submitted_on_hold() -> None:
+    jobs = (StageJob(JOB), StageJob(OTHER_JOB, waits=True))
+    description, items = describe(make(jobs=jobs, window=f"{SUBMISSION}.submit", round_number=3))
+    assert description["hold"] == "$(ee2_waits)"
+    assert [item["ee2_waits"] for item in items] == ["False", "True"]
+    assert description["My.EE2_WINDOW"] == f'"{SUBMISSION}.submit"'
+    assert description["My.EE2_ROUND"] == "3"
+    plain, items = describe(make())
+    assert not {"hold", "My.EE2_WINDOW", "My.EE2_ROUND"} & set(plain)
+    assert all("ee2_waits" not in item for item in items)
+    assert of_round(1) == "EE2_ROUND =?= undefined" and of_round(2) == "EE2_ROUND =?= 2"
+
+
 def test_accounting_user_only_when_given() -> None:
     assert "accounting_group_user" not in describe(make())[0]
     assert describe(make(accounting_user="alice.b"))[0]["accounting_group_user"] == "alice.b"
@@ -113,6 +127,8 @@ def test_accounting_user_only_when_given() -> None:
         {"runner": "/opt/ee2\0runner"},
         {"stage_dir": "/var/$(x)"},
         {"stage_dir": "/var/a\nb"},
+        {"window": 'x"'},
+        {"round_number": 0},
         {"jobs": ()},
     ],
 )

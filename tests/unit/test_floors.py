@@ -12,7 +12,10 @@ FORBIDDEN = {
     | {"airflow", "fastapi", "starlette", "httpx", "requests", "uvicorn", "htcondor2", "classad2"}
     | {"api_bridge", "ee2_operators", "htcondor", "classad"},
     "ee2_operators": TOP | {"api_bridge", "fastapi", "starlette"},
+    "kbase_services": TOP
+    | {"api_bridge", "ee2_operators", "airflow", "fastapi", "starlette", "htcondor2", "classad2"},
     "api_bridge": TOP | {"ee2_operators", "airflow", "htcondor2", "classad2"},
+    "ee2_client": TOP | {"ee2_jobs", "api_bridge", "ee2_operators", "kbase_services", "pydantic"},
     "runner": TOP | {"ee2_jobs", "api_bridge", "ee2_operators", "airflow", "pymongo", "bson"},
 }
 

@@ -132,7 +132,9 @@ def test_work_directory_and_environment(serve: Serve, tmp_path: Path) -> None:
     assert given["version"] == "1.1" and given["id"] == JOB_ID
     assert given["context"]["service_ver"] == "abc"
     assert (work / "token").read_text() == TOKEN
-    assert stat.S_IMODE((work / "token").stat().st_mode) == 0o600
+    assert (work / "ee2_token").read_text() == TOKEN
+    for name in ("token", "ee2_token"):
+        assert stat.S_IMODE((work / name).stat().st_mode) == 0o600
     assert "kbase_endpoint = http://kb/services" in (work / "config.properties").read_text()
     env = (work / "seen_env").read_text()
     assert TOKEN not in env and "s3cret" not in env
@@ -165,6 +167,19 @@ def test_refused_claim_is_exit_1(serve: Serve, tmp_path: Path) -> None:
     server.fault = lambda method: "refuse"
     code, err = run_runner(server, tmp_path)
     assert code == 1 and "not your job" in err
+
+
+def test_an_app_gets_the_users_token_where_the_server_gives_it(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(shell("cat token ee2_token > seen; env >> seen"), user_token="alices")
+    assert run_runner(server, tmp_path)[0] == 0
+    seen = (tmp_path / "work" / "seen").read_text()
+    assert seen.startswith(f"alices{TOKEN}") and seen.count("alices") == 1, "not in its environment"
+    assert (tmp_path / "work" / "token").stat().st_mode & 0o777 == 0o600
+    server = serve(TRUE, user_token="alices", delegate=["/bin/sh", "-c", "echo $KB_AUTH_TOKEN"])
+    out, _ = start_runner(server.url, tmp_path).communicate(timeout=20)
+    assert out.split() == ["alices"]
 
 
 def test_delegate_becomes_the_other_runner(serve: Serve, tmp_path: Path) -> None:

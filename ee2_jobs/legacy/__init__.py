@@ -1,0 +1,1 @@
+"""Use cases that KBase's old job services need and EE2's API does not have."""
