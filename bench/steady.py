@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import resource
 import selectors
 import time
 from collections import deque
@@ -46,8 +47,10 @@ def steady(
 def _steady(
     server: Server, requests: list[bytes], per_s: float, seconds: float, keep_connections: bool
 ) -> SteadyLoad:
-    generator = _Generator(server, requests, keep_connections)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is an open file
     gc.disable()
+    generator = _Generator(server, requests, keep_connections)
     return generator.run(per_s, int(per_s * seconds))
 
 

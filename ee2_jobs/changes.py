@@ -28,7 +28,8 @@ from ee2_jobs.store import Store
 log = logging.getLogger(__name__)
 
 MARK = "changes"
-BATCH = 500
+# So many at a time keep the event loop for some 10 ms.
+BATCH = 200
 WAIT_S = 5.0
 # So that changes which come one by one are read together: what a step costs is then the same.
 LINGER_S = 0.3

@@ -38,6 +38,12 @@ class Workspaces(Protocol):
         """Those of the object references (`ws/object/version`) that the caller cannot read."""
         ...
 
+    async def resolve(self, caller: Caller, refs: Iterable[str]) -> dict[str, str | None]:
+        """References as clients write them, `workspace/object` with or without `/version`, each of
+        the two a number or a name, by the reference in numbers; None for what the caller cannot
+        read, or is not there."""
+        ...
+
     async def save_object(self, user: str, wsid: int, new: NewObject) -> str:
         """Save an object for a user, a new version if the name is taken; its reference
         `ws/object/version`. Denied unless the user may write the workspace."""
@@ -72,6 +78,32 @@ class LocalWorkspaces:
             return []
         rights = await self.permissions(caller, [int(ref.split("/")[0]) for ref in wanted])
         return [ref for ref in wanted if rights[int(ref.split("/")[0])] == "n"]
+
+    async def resolve(self, caller: Caller, refs: Iterable[str]) -> dict[str, str | None]:
+        """See the port. Of an object in numbers that was not saved here only the workspace is
+        looked at, and a missing version stays missing."""
+        found: dict[str, str | None] = {}
+        for ref in dict.fromkeys(refs):
+            workspace, item, *version = ref.split("/")
+            query: dict[str, Any] = {"name": workspace}
+            if workspace.isdigit():
+                query = {"_id": int(workspace)}
+            ws = await self._store.workspaces.find_one({**query, "deleted": None}, {"_id": 1})
+            if ws is None or (await self.permissions(caller, [ws["_id"]]))[ws["_id"]] == "n":
+                found[ref] = None
+                continue
+            query = {"wsid": ws["_id"], "name": item}
+            if item.isdigit():
+                query = {"wsid": ws["_id"], "object": int(item)}
+            if version:
+                query["version"] = int(version[0])
+            saved = await self._store.objects.find_one(query, {"_id": 1}, sort=[("version", -1)])
+            if saved is not None:
+                found[ref] = str(saved["_id"])
+            else:
+                known = item.isdigit()
+                found[ref] = "/".join([str(ws["_id"]), item, *version]) if known else None
+        return found
 
     async def save_object(self, user: str, wsid: int, new: NewObject) -> str:
         """See the port. Documents {_id: ref, wsid, object, version, name, type, data, meta, user}

@@ -101,10 +101,14 @@ class KBaseWorkspaces:
 
     async def inaccessible(self, caller: Caller, refs: Iterable[str]) -> list[str]:
         """See the port. One call for up to 10,000 references."""
-        wanted = list(refs)
+        return [ref for ref, found in (await self.resolve(caller, refs)).items() if found is None]
+
+    async def resolve(self, caller: Caller, refs: Iterable[str]) -> dict[str, str | None]:
+        """See the port. One call for up to 10,000 references."""
+        wanted = list(dict.fromkeys(refs))
+        found: dict[str, str | None] = dict.fromkeys(wanted)
         if caller.token is None:
-            return wanted
-        hidden = []
+            return found
         for start in range(0, len(wanted), _OBJECTS_PER_CALL):
             part = wanted[start : start + _OBJECTS_PER_CALL]
             params = {"objects": [{"ref": ref} for ref in part], "ignoreErrors": 1}
@@ -115,8 +119,9 @@ class KBaseWorkspaces:
             paths = answer.get("paths") if isinstance(answer, dict) else None
             if not isinstance(paths, list) or len(paths) != len(part):
                 raise self._no_sense("get_object_info3")
-            hidden += [ref for ref, path in zip(part, paths, strict=True) if path is None]
-        return hidden
+            # A path leads from the object that was named to the one that is meant.
+            found |= {ref: path[-1] for ref, path in zip(part, paths, strict=True) if path}
+        return found
 
     async def save_object(self, user: str, wsid: int, new: NewObject) -> str:
         """See the port. Saved with the engine's administrator token in the user's name, because no

@@ -102,7 +102,7 @@ async def run_job(service: Service, caller: Caller, params: Params | None) -> st
 
     Fields: `method` ("Module.method"), `params` (list), `service_ver` (`dev`, `beta`, `release`, a
     version or a commit) = `release`, `app_id`, `wsid`, `source_ws_objects` (references
-    `ws/object/version` or `ws/object`, in numbers), `meta` (texts by name), `parent_job_id`,
+    `ws/object/version` or `ws/object`, numbers or names), `meta` (texts by name), `parent_job_id`,
     `rpc_context`, `remote_url`.
     Result: the job's id.
     Right: write `wsid` (without it the job is its owner's alone), read the objects.

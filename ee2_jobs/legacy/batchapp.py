@@ -8,6 +8,7 @@ first who asks for the job, or by the engine's own chore within a minute.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -25,10 +26,12 @@ from ee2_jobs.requests import parse_wsid
 from ee2_jobs.submissions import end_parent
 from ee2_jobs.workspaces import NewObject
 
+log = logging.getLogger(__name__)
+
 METHOD = "kb_BatchApp.run_batch"
 PLACES, ATTEMPTS = 5, 2
 REPORT_TYPE = "KBaseReport.Report"
-MAX_ROWS = 5000
+MAX_ROWS, MAX_LETTERS = 5000, 500
 # Who makes a report has so long before another may begin to.
 LEASE_S = 60.0
 
@@ -128,7 +131,10 @@ async def settle_due(engine: Engine, limit: int = 100) -> int:
     ).limit(limit)
     settled = 0
     for submission in await due.to_list():
-        settled += await settle(engine, submission["_id"])
+        try:
+            settled += await settle(engine, submission["_id"])
+        except Exception:  # one that cannot be ended must not keep the others from it
+            log.exception("Batch %s could not be ended; it is tried again", submission["_id"])
     return settled
 
 
@@ -196,7 +202,8 @@ async def _report(engine: Engine, parent: Document, submission: Document) -> Non
     if side and side.get("batch_report"):
         return
     query = {"submission": submission["_id"], "superseded": {"$ne": True}}
-    fields = {"status": 1, "errormsg": 1, "index": 1, "running": 1, "finished": 1, "job_input": 1}
+    fields = dict.fromkeys(("status", "errormsg", "index", "running", "finished"), 1)
+    fields["job_input.method"] = 1
     children = await engine.store.jobs.find(query, fields).sort("index", 1).to_list()
     failed = sum(child["status"] != Status.COMPLETED.value for child in children)
     text = f"{len(children) - failed} of {len(children)} tasks completed, {failed} did not."
@@ -238,6 +245,6 @@ def _row(child: Document) -> str:
         took = f"{child['finished'] - child['running']:.1f}"
     cells = (
         str(child["index"] + 1), str(child["_id"]), child["status"], took,
-        child.get("errormsg") or "",
+        (child.get("errormsg") or "")[:MAX_LETTERS],
     )
     return "<tr>" + "".join(f"<td>{escape(cell)}" for cell in cells)

@@ -6,6 +6,7 @@ The same job as EE2's run_job makes, with NarrativeJobService's checks and their
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +16,13 @@ from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, EngineError, InvalidInput, Unavailable
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document
-from ee2_jobs.requests import parse_refs, parse_wsid, storable
+from ee2_jobs.requests import parse_wsid, storable
 from ee2_jobs.submit import run_job as accept_job
 
 MAX_PARAMS_BYTES = 1_048_576
 TAGS = ("dev", "beta", "release")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+_MAX_NAME = 300
 _PASSED_ON = ("params", "service_ver", "app_id", "wsid", "parent_job_id", "meta")
 
 
@@ -81,44 +84,41 @@ async def _check_method(engine: Engine, params: Mapping[str, Any]) -> None:
 
 
 async def _check_refs(engine: Engine, caller: Caller, value: Any) -> list[str]:
-    """The object references, if the caller can read them. A reference without version is taken for
-    what its workspace says; names cannot be looked up here."""
+    """The object references in numbers, if the caller can read them. NarrativeJobService took names
+    too, and references without version: the workspaces say what they mean now."""
     if value is None:
         return []
     if not isinstance(value, list):
         raise InvalidInput("source_ws_objects must be a list")
-    refs = [_absolute(ref) for ref in value]
-    full = [ref for ref in refs if ref.count("/") == 2]
-    hidden = set(await engine.workspaces.inaccessible(caller, sorted(set(full)))) if full else set()
-    short = {ref: int(ref.partition("/")[0]) for ref in refs if ref.count("/") == 1}
-    if short:
-        rights = await engine.workspaces.permissions(caller, set(short.values()))
-        hidden |= {ref for ref, wsid in short.items() if rights[wsid] == "n"}
+    given = [_reference(ref) for ref in value]
+    if not given:
+        return []
+    found = await engine.workspaces.resolve(caller, given)
+    hidden = [ref for ref in dict.fromkeys(given) if found[ref] is None]
     if hidden:
-        listed = ", ".join(ref for ref in dict.fromkeys(refs) if ref in hidden)
         raise InvalidInput(
-            f"The workspace objects [{listed}] either don't exist or were inaccessible to the "
-            f"user {caller.user}."
+            f"The workspace objects [{', '.join(hidden)}] either don't exist or were inaccessible "
+            f"to the user {caller.user}."
         )
-    return refs
+    return [str(found[ref]) for ref in given]
 
 
-def _absolute(ref: Any) -> str:
-    """A reference in numbers, `ws/object` or `ws/object/version`."""
+def _reference(ref: Any) -> str:
+    """A reference `workspace/object` or `workspace/object/version`, blanks around its parts
+    removed."""
     parts = [part.strip() for part in ref.split("/")] if isinstance(ref, str) else []
     if len(parts) not in (2, 3) or not all(parts):
         raise InvalidInput(
             f"Illegal number of separators / in workspace reference {ref}: it must be "
             "workspace/object or workspace/object/version"
         )
-    try:
-        full = parse_refs(["/".join([*parts, "1"][:3])])[0]
-    except InvalidInput:
-        raise InvalidInput(
-            f"This service cannot look up the workspace reference {ref} by name: give the numbers "
-            "of workspace and object"
-        ) from None
-    return "/".join(full.split("/")[: len(parts)])
+    if len(parts) == 3 and not _NUMBER.fullmatch(parts[2]):
+        raise InvalidInput(f"The version in workspace reference {ref} is no number")
+    if any("\0" in part or len(part) > _MAX_NAME for part in parts):
+        raise InvalidInput(f"No workspace reference: {ref[:_MAX_NAME]!r}")
+    if any(part.isdigit() and not _NUMBER.fullmatch(part) for part in parts):
+        raise InvalidInput(f"No workspace reference: {ref}")
+    return "/".join(parts)
 
 
 def json_bytes(value: Any) -> int:

@@ -19,6 +19,7 @@ class FakeSpace:
     public: bool = False
     deleted: bool = False
     objects: list[list[Any]] = field(default_factory=list)
+    name: str = ""
 
 
 class FakeWorkspace(KBaseRpcServer):
@@ -85,19 +86,28 @@ class FakeWorkspace(KBaseRpcServer):
         infos, paths = [], []
         for number, one in enumerate(params["objects"], 1):
             parts = one["ref"].split("/")
-            if len(parts) not in (2, 3) or not all(part.isdigit() for part in parts):
+            if len(parts) not in (2, 3) or not all(parts):
                 raise _fault(
                     f"Error on ObjectSpecification #{number}: Illegal number of separators / in "
                     f"object reference {one['ref']}"
                 )
-            space = self.spaces.get(int(parts[0]))
+            by_name = {s.name: wsid for wsid, s in self.spaces.items() if s.name}
+            wsid = int(parts[0]) if parts[0].isdigit() else by_name.get(parts[0], 0)
+            space = self.spaces.get(wsid)
             seen = space is not None and not space.deleted and (
                 space.public or space.acl.get(user or "", "n") != "n"
             )
-            number_of = int(parts[1])
-            there = seen and space is not None and number_of <= len(space.objects)
+            objects = space.objects if seen and space is not None else []
+            names = [versions[0]["name"] for versions in objects]
+            number_of = int(parts[1]) if parts[1].isdigit() else 0
+            if parts[1] in names:
+                number_of = names.index(parts[1]) + 1
+            there = 0 < number_of <= len(objects)
+            version = len(objects[number_of - 1]) if there else 0
+            if len(parts) == 3:
+                version = int(parts[2])
             infos.append([number_of, "x", "M.T-1.0"] if there else None)
-            paths.append([one["ref"]] if there else None)
+            paths.append([f"{wsid}/{number_of}/{version}"] if there else None)
         return {"infos": infos, "paths": paths}
 
     def _administer(self, command: Any, token: str | None) -> Any:

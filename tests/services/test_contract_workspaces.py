@@ -274,3 +274,19 @@ async def test_one_deleted_among_a_thousand_costs_few_calls(http: Http) -> None:
     found = await http.port.permissions(http.caller("alice"), range(1, 1001))
     assert [wsid for wsid, permission in found.items() if permission == "n"] == [500]
     assert http.fake.total <= 21
+
+
+async def test_references_by_name_and_without_version(world: World) -> None:
+    await world.add(7, "alice")
+    await world.add(8, "bob")
+    alice = world.caller("alice")
+    first = await world.port.save_object("alice", 7, NewObject("reads", "M.T", {}))
+    second = await world.port.save_object("alice", 7, NewObject("reads", "M.T", {}))
+    other = await world.port.save_object("bob", 8, NewObject("secret", "M.T", {}))
+    number = first.split("/")[1]
+    wanted = ["7/reads", f"7/{number}", "7/reads/1", first, "7/nothing", "8/secret", other, "9/x"]
+    assert await world.port.resolve(alice, wanted) == {
+        "7/reads": second, f"7/{number}": second, "7/reads/1": first, first: first,
+        "7/nothing": None, "8/secret": None, other: None, "9/x": None,
+    }  # fmt: skip
+    assert await world.port.resolve(alice, []) == {}

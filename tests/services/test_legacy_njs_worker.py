@@ -113,7 +113,9 @@ RUN_JOB: list[tuple[dict[str, Any], str]] = [
     ({"method": "m.f", "source_ws_objects": ["7"]},
      "Illegal number of separators / in workspace reference 7"),
     ({"method": "m.f", "source_ws_objects": ["mine/genome"]},
-     "This service cannot look up the workspace reference mine/genome by name"),
+     "The workspace objects [mine/genome] either don't exist or were inaccessible to the user"),
+    ({"method": "m.f", "source_ws_objects": ["7/1/x"]},
+     "The version in workspace reference 7/1/x is no number"),
 ]  # fmt: skip
 
 
@@ -122,6 +124,17 @@ def test_run_job_refuses(bridge: Bridge, params: dict[str, Any], text: str) -> N
     before = bridge.counts()
     assert refused(bridge, "run_job", params).startswith(text)
     assert bridge.counts() == before
+
+
+def test_run_job_takes_references_by_name(bridge: Bridge) -> None:
+    saved = {"wsid": 7, "object": 4, "version": 2, "name": "genome", "_id": "7/4/2"}
+    bridge.db.ee2_objects.insert_one(saved)
+    name = bridge.db.ee2_workspaces.find_one({"_id": 7})["name"]
+    job = run(bridge, source_ws_objects=[f"{name}/genome", "7 / genome/2", "7/4", "7/1/3"])
+    stored = bridge.record(job)["job_input"]["source_ws_objects"]
+    assert stored == ["7/4/2", "7/4/2", "7/4/2", "7/1/3"]
+    assert refused(bridge, "run_job", {"method": "m.f", "source_ws_objects": ["7/genome"]},
+                   who="bob").startswith("The workspace objects [7/genome] either")  # fmt: skip
 
 
 def test_run_job_accepts_the_job_and_what_is_beside_it_together(bridge: Bridge) -> None:

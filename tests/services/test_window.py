@@ -38,6 +38,7 @@ from ee2_jobs.submissions import mark_ended
 from ee2_operators.condor.pool import Pool, PoolAddress
 from ee2_operators.parts import Parts
 from ee2_operators.stage import StageTry, run_stage
+from ee2_operators.teller import Teller
 from ee2_operators.watcher import Watcher
 from tests.services.engines import open_engine
 
@@ -70,7 +71,14 @@ class Field:
 
     def parts(self, pool: Pool) -> Parts:
         store = self.engine.store
-        return Parts(self.settings, self.engine.groups, store, pool, Watcher(store, pool))
+        return Parts(
+            settings=self.settings,
+            groups=self.engine.groups,
+            store=store,
+            pool=pool,
+            watcher=Watcher(store, pool),
+            teller=Teller(store, self.settings),
+        )
 
     async def submit(self, count: int, places: int, attempts: int = 1) -> StageTry:
         task = {"module_name": "m", "function_name": "f", "version": "dev"}
@@ -251,13 +259,15 @@ from ee2_jobs.store import Store
 from ee2_operators.condor.pool import Pool, PoolAddress
 from ee2_operators.parts import Parts
 from ee2_operators.stage import StageTry, run_stage
+from ee2_operators.teller import Teller
 from ee2_operators.watcher import Watcher
 
 async def main(uri, database, address, settings, groups, batch):
     store = Store(uri, database)
     async with Pool(PoolAddress(**address)) as pool:
-        parts = Parts(Settings(**settings), ClientGroups(**groups), store, pool,
-                      Watcher(store, pool))
+        own = Settings(**settings)
+        parts = Parts(settings=own, groups=ClientGroups(**groups), store=store, pool=pool,
+                      watcher=Watcher(store, pool), teller=Teller(store, own))
         await run_stage(parts, StageTry(batch, StageName.SUBMIT, 1), logging.getLogger())
 
 asyncio.run(main(**json.loads(sys.argv[1])))
