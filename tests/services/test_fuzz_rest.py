@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import schemathesis
@@ -125,7 +126,7 @@ def test_what_the_document_says(target: Target, who: str, mode: GenerationMode) 
             if there:
                 for name in case.path_parameters or {}:
                     case.path_parameters[name] = data.draw(st.sampled_from(target.there[name]))
-            parts = [str(part) for part in (case.path_parameters or {}).values()]
+            parts = [unquote(str(part)) for part in (case.path_parameters or {}).values()]
             # These make it another path.
             assume(not {"", ".", ".."} & set(parts))
             response = case.call(headers=headers)
