@@ -31,12 +31,15 @@ COPY plugins plugins
 COPY runner runner
 COPY apps apps
 
+# What `status` tells: docker compose build --build-arg GIT_COMMIT=$(git rev-parse HEAD)
+ARG GIT_COMMIT=
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/ee2 \
     AIRFLOW_HOME=/var/lib/ee2/airflow \
     AIRFLOW_CONFIG=/opt/ee2/airflow.cfg \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/ee2/dags \
-    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/ee2/plugins
+    AIRFLOW__CORE__PLUGINS_FOLDER=/opt/ee2/plugins \
+    AIRFLOW__EE2__GIT_COMMIT=$GIT_COMMIT
 USER ee2
 
 # An HTCondor pool of one machine, for trying the parts together. A real pool replaces it.

@@ -17,8 +17,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from api_bridge.errors import TROUBLE, http_status_of, is_trouble, unexpected
-from api_bridge.service import Service, bare_token, require_live
+from api_bridge.service import FACTS, Service, bare_token, require_live
 from ee2_jobs.artifacts import Artifact, Artifacts
+from ee2_jobs.checks import find_job
 from ee2_jobs.errors import Denied, EngineError, NotFound
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import truthy
@@ -123,18 +124,19 @@ class ArtifactEndpoint:
         if not ObjectId.is_valid(artifact.job):
             raise NotFound(f"There is no artifact '{artifact}'")
         try:
-            job = await service.memory.facts(artifact.job)
-            if job.get("submission") != artifact.submission:
-                raise NotFound
             if caller.job is None:
                 job = await find_permitted(
                     service.engine, caller, artifact.job, Level.READ, as_admin=as_admin
                 )
+                its_own = True
+            else:
+                job = await find_job(service.engine.store, artifact.job, FACTS)
+                its_own = mine.get("batch_id") is not None and (
+                    mine["batch_id"] == job.get("batch_id")
+                )
         except NotFound:
-            raise NotFound(f"There is no artifact '{artifact}'") from None
-        if caller.job is None:
-            return
-        if mine.get("batch_id") is None or mine["batch_id"] != job.get("batch_id"):
+            its_own = False
+        if not its_own or job.get("submission") != artifact.submission:
             raise NotFound(f"There is no artifact '{artifact}'")
 
 

@@ -39,7 +39,7 @@ async def status(service: Service, caller: Caller) -> dict[str, Any]:
     """That the service answers, and what it is."""
     return {
         "server_time": time.time(),
-        "git_commit": "",
+        "git_commit": service.engine.settings.git_commit,
         "version": service.engine.settings.service_version,
         "service": "KBase Execution Engine",
     }

@@ -52,6 +52,7 @@ def environment(settings: StackSettings, keys: Keys, pool: htcondor.PoolConfig) 
         "EE2__RUNNER": var / "share" / "runner" / "ee2_runner.py",
         "EE2__ARTIFACTS_URL": (var / "artifacts").as_uri(),
         "EE2__CLIENT_GROUPS": REPO / "client_groups.yaml",
+        "EE2__GIT_COMMIT": git_commit(REPO),
     }
     # What the caller sets for one of Airflow's or the engine's settings goes before ours.
     given = {k: v for k, v in os.environ.items() if k.startswith("AIRFLOW__")}
@@ -67,6 +68,18 @@ def environment(settings: StackSettings, keys: Keys, pool: htcondor.PoolConfig) 
         "SPT_NOENV": "1",
         **given,
     }
+
+
+def git_commit(repo: Path) -> str:
+    """The commit of a checkout; empty if the folder is none, or there is no git."""
+    if not (repo / ".git").exists():  # git would find one that the folder merely lies in
+        return ""
+    asked = ["git", "-C", str(repo), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def engine_settings(variables: Mapping[str, str]) -> Settings:

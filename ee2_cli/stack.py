@@ -203,8 +203,9 @@ def _services(settings: StackSettings) -> list[Service]:
 def _fingerprint(config: str, variables: dict[str, str]) -> str:
     """Changes when a running stack has to be restarted to be what the settings and files say."""
     files = [(REPO / name).read_text() for name in ("airflow.cfg", "requirements.txt")]
-    # PATH is the caller's, and does not matter to what runs
-    settings = sorted((k, v) for k, v in variables.items() if k != "PATH")
+    # PATH is the caller's, and does not matter to what runs; nor does a commit alone
+    unimportant = ("PATH", "AIRFLOW__EE2__GIT_COMMIT")
+    settings = sorted((k, v) for k, v in variables.items() if k not in unimportant)
     return hashlib.sha256(repr((config, settings, files)).encode()).hexdigest()
 
 

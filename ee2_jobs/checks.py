@@ -5,7 +5,8 @@ Shapes and texts are EE2's (`ee2-api` 2.16 to 2.22, `clients` 2.2). Times leave 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -17,11 +18,11 @@ from ee2_jobs.model import TERMINAL, Document, StageName, Status, job_oid, to_ms
 from ee2_jobs.rights import (
     Level,
     find_permitted,
-    look_anyway,
     not_found,
     permitted,
     require,
     require_admin,
+    rights_in,
 )
 from ee2_jobs.store import Store
 
@@ -125,14 +126,21 @@ def job_state(job: Document, exclude: frozenset[str] = frozenset()) -> Document:
             state[field] = to_ms(value)
     if "updated" not in state and "updated" not in exclude:
         state["updated"] = state["created"]
-    if isinstance(state.get("error"), str):
-        text = state["error"]
-        state["error"] = {"name": "Error", "code": job.get("error_code", 0), "message": text,
-                          "error": text}
+    if "error" in state:
+        state["error"] = error_mapping(state["error"], job.get("error_code", 0))
     job_input = state.get("job_input")
     if job_input is not None and "job_input.narrative_cell_info" not in exclude:
         job_input.setdefault("narrative_cell_info", {})
     return state
+
+
+def error_mapping(error: Any, code: int) -> Any:
+    """An `error` as clients can read it: what is no mapping becomes EE2's of four keys, with the
+    error as a text."""
+    if isinstance(error, Mapping):
+        return error
+    text = error if isinstance(error, str) else json.dumps(error, default=str)
+    return {"name": "Error", "code": code, "message": text, "error": text}
 
 
 async def child_counts(store: Store, batch_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -224,9 +232,7 @@ async def check_jobs(
     if as_admin:
         allowed = {str(job["_id"]) for job in jobs}
     else:
-        allowed = await permitted(engine, caller, jobs, Level.READ)
-        if not allowed and not any(job.get("wsid") for job in jobs):
-            await look_anyway(engine, caller)
+        allowed = await permitted(engine, caller, jobs, Level.READ, wanted.values())
     states = await states_of(
         engine.store, (j for j in jobs if str(j["_id"]) in allowed), fields
     )
@@ -264,7 +270,7 @@ async def _state_of(engine: Engine, caller: Caller, oid: ObjectId, as_admin: boo
     job = await engine.store.job_states.get(oid)
     if job is None:
         if not as_admin:
-            await look_anyway(engine, caller)
+            await rights_in(engine, caller, [], [oid])
         raise not_found(oid)
     await require(engine, caller, job, Level.READ, as_admin=as_admin)
     return job

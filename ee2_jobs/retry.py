@@ -25,7 +25,6 @@ from ee2_jobs.plan import shape_of
 from ee2_jobs.rights import (
     Level,
     denied,
-    look_anyway,
     not_found,
     permitted,
     require_admin,
@@ -75,23 +74,24 @@ async def _retry(
     engine: Engine, caller: Caller, job_ids: Sequence[Any], as_admin: bool
 ) -> list[Retried]:
     jobs = await _load(engine.store, job_ids)
+    if not as_admin:
+        # What may not be read is as if it were not there, from here on.
+        readable = await permitted(engine, caller, jobs.values(), Level.READ, job_ids)
+        jobs = {job_id: job for job_id, job in jobs.items() if job_id in readable}
     roots = await _load(engine.store, [j.get("retry_parent") for j in jobs.values()])
     roots = {**jobs, **roots}
     related = [*jobs.values(), *(r for k, r in roots.items() if k not in jobs)]
     parents = await _load(engine.store, [j.get("batch_id") for j in related])
     attempts = await _live_attempts(engine.store, related)
-    readable = writable = None
+    writable = None
     if not as_admin:
         everything = {str(j["_id"]): j for j in [*related, *parents.values()]}
         writable = await permitted(engine, caller, everything.values(), Level.WRITE)
-        readable = writable | await permitted(engine, caller, jobs.values(), Level.READ)
-        if not readable and not any(j.get("wsid") for j in everything.values()):
-            await look_anyway(engine, caller)
     answers: list[Retried] = []
     chosen: list[tuple[int, Document]] = []
     for job_id in job_ids:
         try:
-            root = _retryable(job_id, jobs, roots, attempts, readable, writable, caller)
+            root = _retryable(job_id, jobs, roots, attempts, writable, caller)
             if any(str(r["_id"]) == str(root["_id"]) for _, r in chosen):
                 raise InvalidInput(
                     f"Job {job_id} is an attempt of job {root['_id']}, which this request "
@@ -129,14 +129,13 @@ def _retryable(
     jobs: dict[str, Document],
     roots: dict[str, Document],
     attempts: dict[str, Document],
-    readable: set[str] | None,
     writable: set[str] | None,
     caller: Caller,
 ) -> Document:
     """The root to run again for this id, or the error that says why not (EE2's texts)."""
     key = str(job_oid(job_id))
     job = jobs.get(key)
-    if job is None or (readable is not None and key not in readable):
+    if job is None:
         raise not_found(job_id)
     if writable is not None:
         for needed in (key, job.get("batch_id")):

@@ -12,8 +12,8 @@ told the two apart would say which jobs there are.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from random import randrange
+import hashlib
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ee2_jobs.engine import Engine
@@ -54,29 +54,59 @@ def require_admin(caller: Caller, level: Level) -> None:
     raise Denied("Access Denied: You are not an administrator. AdminPermissions.NONE")
 
 
-async def permitted(
-    engine: Engine, caller: Caller, jobs: Iterable[Document], level: Level
-) -> set[str]:
-    """The ids of those jobs that the caller may read or write, with one workspace look-up."""
-    allowed: set[str] = set()
+async def rights_in(
+    engine: Engine, caller: Caller, jobs: Iterable[Document], asked: Collection[object] = ()
+) -> dict[str, str]:
+    """What the caller may do with each of the jobs: `r`, `w`, or `a` (all, as its owner), by id;
+    those that may not even be read are left out.
+
+    asked: the ids that a client named. It takes one look at workspaces if one of them is not among
+    the answers, whether it is a job in a workspace, one in none, or no job at all: how long a
+    refusal takes, or a list with one in it, must not tell which jobs there are.
+    """
+    held: dict[str, str] = {}
     by_workspace: dict[int, list[str]] = {}
     for job in jobs:
         job_id = str(job["_id"])
         if caller.job is not None:
             if caller.job == job_id:
-                allowed.add(job_id)
+                held[job_id] = "a"
         elif job["user"] == caller.user:
-            allowed.add(job_id)
+            held[job_id] = "a"
         elif in_workspace(job):
             by_workspace.setdefault(job["wsid"], []).append(job_id)
-        elif level is Level.READ and caller.user in job.get("shared", ()):
-            allowed.add(job_id)
+        elif caller.user in job.get("shared", ()):
+            held[job_id] = "r"
+    refused = [str(one) for one in asked if str(one) not in held]
+    if caller.job is None and refused and not by_workspace:
+        by_workspace[_nowhere(refused[0])] = []
     if by_workspace:
         rights = await engine.workspaces.permissions(caller, by_workspace)
         for wsid, ids in by_workspace.items():
-            if rights.get(wsid) in _ENOUGH[level]:
-                allowed.update(ids)
-    return allowed
+            permission = rights.get(wsid, "n")
+            if permission != "n":
+                held.update(dict.fromkeys(ids, permission))
+    return held
+
+
+def _nowhere(job_id: str) -> int:
+    """The number of a workspace that there is not, always the same for a job: a second question
+    about the same job may be answered from what is remembered of the first."""
+    digest = hashlib.blake2b(job_id.encode(), digest_size=5).digest()
+    return 10**12 + int.from_bytes(digest, "big")
+
+
+async def permitted(
+    engine: Engine,
+    caller: Caller,
+    jobs: Iterable[Document],
+    level: Level,
+    asked: Collection[object] = (),
+) -> set[str]:
+    """The ids of those jobs that the caller may read or write, with one look at workspaces. asked:
+    as of `rights_in`."""
+    held = await rights_in(engine, caller, jobs, asked)
+    return {job_id for job_id, permission in held.items() if permission in _ENOUGH[level]}
 
 
 async def require(
@@ -88,15 +118,12 @@ async def require(
     if as_admin:
         require_admin(caller, level)
         return
-    if caller.job is None and job["user"] == caller.user:
-        return
-    if await permitted(engine, caller, [job], level):
-        return
-    if level is not Level.READ and await permitted(engine, caller, [job], Level.READ):
+    held = await rights_in(engine, caller, [job], [job["_id"]])
+    permission = held.get(str(job["_id"]))
+    if permission is None:
+        raise not_found(job["_id"])
+    if permission not in _ENOUGH[level]:
         raise denied(caller, job["_id"])
-    if not job.get("wsid"):
-        await look_anyway(engine, caller)
-    raise not_found(job["_id"])
 
 
 def denied(caller: Caller, job_id: object) -> Denied:
@@ -109,13 +136,6 @@ def denied(caller: Caller, job_id: object) -> Denied:
 def not_found(job_id: object) -> NotFound:
     """For a job that is not there, or not for this caller."""
     return NotFound(f"Cannot find job with ids: ['{job_id}']")
-
-
-async def look_anyway(engine: Engine, caller: Caller) -> None:
-    """Take the time that looking at a workspace takes: how long a refusal takes must not tell
-    whether there is such a job."""
-    if caller.job is None:
-        await engine.workspaces.permissions(caller, [randrange(10**12, 10**13)])
 
 
 async def find_permitted(
@@ -136,7 +156,7 @@ async def find_permitted(
     job = await engine.store.jobs.find_one({"_id": oid}, projection)
     if job is None:
         if not as_admin:
-            await look_anyway(engine, caller)
+            await rights_in(engine, caller, [], [oid])
         raise not_found(job_id)
     await require(engine, caller, job, level, as_admin=as_admin)
     return job

@@ -17,7 +17,7 @@ from bson import ObjectId
 
 from ee2_jobs import logs, user_tokens
 from ee2_jobs.catalog import method_of
-from ee2_jobs.checks import find_job, runnable
+from ee2_jobs.checks import error_mapping, find_job, runnable
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput, WrongState
 from ee2_jobs.identity import Caller
@@ -91,14 +91,16 @@ class Ending:
 
 
 def failed(message: str, code: int, error: Any = None) -> Ending:
-    """An ending in `error`. A string as `error` becomes EE2's four-key mapping: the browser breaks
-    on a string (rule C-16). What cannot be stored is left out: the job has ended all the same."""
+    """An ending in `error`. An `error` that is no mapping becomes EE2's of four keys: the browser
+    breaks on a string (rule C-16). What cannot be stored is left out: the job has ended all the
+    same."""
     if len(message) > MAX_MESSAGE_LETTERS:
         message = f"{message[:MAX_MESSAGE_LETTERS]} … (cut)"
     fields: Document = {"errormsg": message, "error_code": code}
-    if isinstance(error, str):
-        error = {"name": "Error", "code": code, "message": error, "error": error}
     problem = _not_storable(error, "error")
+    if problem is None and error is not None:
+        error = error_mapping(error, code)
+        problem = _not_storable(error, "error")
     if problem is not None:
         error = {
             "name": "Error",
@@ -132,7 +134,7 @@ def completed(output: Any) -> Ending:
     Raises InvalidInput if it is not a mapping: the record stays as it was.
     """
     if not isinstance(output, Mapping):
-        raise InvalidInput(f"job_output must be a mapping, not {type(output).__name__}")
+        raise InvalidInput("job_output must be a mapping")
     if not output:
         return Ending(Status.COMPLETED, {"job_output": {}})
     wrong = []

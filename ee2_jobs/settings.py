@@ -83,6 +83,7 @@ class Settings(BaseModel):
     kafka_servers: str = Field(default="", description="Kafka's bootstrap servers, host:port,…")
     kafka_topic: str = Field(default="ee2", description="Kafka's topic")
     webhook_url: str = Field(default="", description="address that gets changes of state by POST")
+    git_commit: str = Field(default="", description="commit of this code, told by `status`")
     service_version: str = "0.1.0"
 
     @property

@@ -89,7 +89,9 @@ class AweEndpoint:
             return Response(
                 headers={
                     **_ANY_ORIGIN,
-                    "Access-Control-Allow-Headers": "authorization",
+                    "Access-Control-Allow-Headers": request.headers.get(
+                        "access-control-request-headers", "authorization"
+                    ),
                     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
                 }
             )
@@ -136,7 +138,7 @@ class AweEndpoint:
             "anonymous_permissions": nobody,
             "queue_status": "running",
         }
-        return Response(orjson.dumps(described), media_type="application/json")
+        return Response(orjson.dumps(described), 200, _ANY_ORIGIN, "application/json")
 
     async def _caller(self, request: Request) -> Caller:
         header = request.headers.get("authorization")

@@ -47,7 +47,7 @@ async def status(service: Service, caller: Caller) -> Document:
     return {
         **dict.fromkeys(counts, -1),
         "config": await list_config(service, caller),
-        "git_commit": "",
+        "git_commit": service.engine.settings.git_commit,
     }
 
 

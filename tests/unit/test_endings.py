@@ -54,7 +54,7 @@ def test_a_wrong_output_ends_the_job_in_error(output: dict, word: str) -> None:
 
 
 def test_what_cannot_be_an_output_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="job_output must be a mapping, not str"):
+    with pytest.raises(InvalidInput, match="^job_output must be a mapping$"):
         parse_ending({"job_output": "done"})
     with pytest.raises(InvalidInput, match="error_code must be one of"):
         parse_ending({"error_message": "x", "error_code": 99})

@@ -44,3 +44,14 @@ def test_every_method_has_a_row() -> None:
     rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
     named = set(re.findall(r"`(\w+)`", " ".join(rows)))
     assert set(NAMES) <= named, f"docs/compatibility.md lacks {sorted(set(NAMES) - named)}"
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["POST /job", "GET /job/{id}", "GET /job/{id}?position", "GET /job/{id}?report",
+     "GET /job?query", "PUT /job/{id}?suspend", "PUT /job/{id}?resume", "PUT /job/{id}?priority",
+     "PUT /job/{id}?clientgroup", "DELETE /job/{id}", "GET /job/{id}/acl", "GET /queue?json"],
+)  # fmt: skip
+def test_every_call_of_awe_has_a_row(call: str) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/compatibility.md").read_text(), re.MULTILINE)
+    assert any(f"`{call}" in row for row in rows)
