@@ -28,21 +28,21 @@ def test_a_set_of_a_batch(stack: Stack) -> None:
     with database(stack) as mongo:
         db = mongo.get_default_database("ee2")
         owner = stack.ee2("check_job", {"job_id": _some_job(stack)})["user"]
-        workspace = {"_id": 4711, "name": "x", "owner": owner, "acl": {}, "public": False}
+        workspace = {"_id": 4712, "name": "x", "owner": owner, "acl": {}, "public": False}
         db.ee2_workspaces.insert_one(workspace)
         jobs = [
-            {"method": "ee2_test.echo", "params": [{"genome_ref": f"4711/{n}/1"}]} for n in (1, 2)
+            {"method": "ee2_test.echo", "params": [{"genome_ref": f"4712/{n}/1"}]} for n in (1, 2)
         ]
         options = {"name": "genomes", "type": "KBaseSets.GenomeSet"}
         aggregate = {"recipe": "set", "params": options}
-        batch_id = stack.ee2("run_job_batch", jobs, {"wsid": 4711, "aggregate": aggregate})[
+        batch_id = stack.ee2("run_job_batch", jobs, {"wsid": 4712, "aggregate": aggregate})[
             "batch_id"
         ]
         state = stack.wait(stack.ee2("check_job", {"job_id": batch_id})["stage_jobs"]["aggregate"])
         assert state["status"] == "completed", state
         saved = db.ee2_objects.find_one({"_id": state["job_output"]["result"][0]["set_ref"]})
-    assert saved is not None and saved["user"] == owner and saved["wsid"] == 4711
-    assert [item["ref"] for item in saved["data"]["items"]] == ["4711/1/1", "4711/2/1"]
+    assert saved is not None and saved["user"] == owner and saved["wsid"] == 4712
+    assert [item["ref"] for item in saved["data"]["items"]] == ["4712/1/1", "4712/2/1"]
 
 
 def _some_job(stack: Stack) -> str:
