@@ -23,7 +23,18 @@ def is_admin_action(
         return False
     if method.audited == "always":
         return caller.can_admin or caller.user == service.engine.settings.concierge_user
-    return caller.can_admin and any(isinstance(p, Mapping) and is_as_admin(p) for p in params)
+    return caller.can_admin and any(_uses_right(p) for p in params)
+
+
+def _uses_right(value: Any) -> bool:
+    """Whether a parameter asks for what only administrators get."""
+    if isinstance(value, list):
+        return any(isinstance(one, Mapping) and _asks(one) for one in value)
+    return isinstance(value, Mapping) and (is_as_admin(value) or _asks(value))
+
+
+def _asks(request: Mapping[str, Any]) -> bool:
+    return request.get("job_requirements") is not None
 
 
 async def call_audited(

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
-from pymongo import ReturnDocument
 
 from ee2_jobs.cancel import parse_terminated_code, terminated
-from ee2_jobs.checks import find_job
+from ee2_jobs.checks import find_job, require_few
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput
 from ee2_jobs.identity import Caller
@@ -36,25 +35,31 @@ async def abandon_children(
     oid = job_oid(batch_id, null_message="Please provide valid batch_id")
     if not isinstance(child_ids, list) or not child_ids:
         raise InvalidInput("Please provide job_ids of children to abandon")
+    require_few(child_ids, "child_job_ids")
     await find_permitted(engine, caller, oid, Level.WRITE, as_admin=as_admin)
-    ids = [str(child).lower() for child in child_ids]
-    done = await engine.store.jobs.find_one_and_update(
-        {"_id": oid, "child_jobs": {"$all": ids}},
-        {"$pullAll": {"child_jobs": ids}, "$set": {"updated": now_s()}},
-        {"child_jobs": 1},
-        return_document=ReturnDocument.AFTER,
-    )
-    if done is None:
-        job = await find_job(engine.store, oid, {"child_jobs": 1})
-        have = set(job.get("child_jobs") or ())
-        wrong = next((c for c in child_ids if str(c).lower() not in have), child_ids[0])
-        raise InvalidInput(
-            f"Couldn't find {wrong} in {child_ids}: it is not in the child_jobs of batch {oid}"
+    ids = {str(child).lower() for child in child_ids}
+    jobs = engine.store.jobs
+    while True:
+        have = (await find_job(engine.store, oid, {"child_jobs": 1})).get("child_jobs") or []
+        known = set(have)
+        wrong = next((c for c in child_ids if str(c).lower() not in known), None)
+        if wrong is not None:
+            raise InvalidInput(
+                f"Couldn't find {wrong} in {child_ids[:20]}: it is not in the child_jobs of batch "
+                f"{oid}"
+            )
+        left = [child for child in have if child not in ids]
+        # Not $all and $pullAll: they compare each with each.
+        done = await jobs.update_one(
+            {"_id": oid, "child_jobs": have},
+            {"$set": {"child_jobs": left, "updated": now_s()}},
         )
-    await engine.store.jobs.update_many(
+        if done.matched_count:
+            break
+    await jobs.update_many(
         {"_id": {"$in": [ObjectId(child) for child in ids]}}, {"$set": {"abandoned": True}}
     )
-    return list(done["child_jobs"])
+    return left
 
 
 def parse_states(value: Any, possible: Sequence[str], what: str) -> list[str]:

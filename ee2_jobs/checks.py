@@ -28,6 +28,8 @@ from ee2_jobs.store import Store
 
 ONE_BATCH = 10_000  # a first answer of 101 records costs a second round trip
 MAX_PARTS = 20  # of a nested field's name
+MAX_FIELDS = 1000  # in one call
+MAX_IDS = 200_000  # the same: more than a batch has
 TIMES = ("queued", "estimating", "running", "finished", "updated")
 PLAIN = (
     "user", "authstrat", "wsid", "status", "scheduler_type", "scheduler_id",
@@ -59,6 +61,8 @@ def parse_exclude(value: Any) -> frozenset[str]:
         return frozenset()
     if not isinstance(value, list) or not all(isinstance(f, str) for f in value):
         raise InvalidInput("exclude_fields must be a list of field names")
+    if len(value) > MAX_FIELDS:
+        raise InvalidInput(f"exclude_fields: at most {MAX_FIELDS} fields, not {len(value)}")
     fields = frozenset(f.replace("__", ".") for f in value)
     for field in sorted(fields):
         if not is_field(field):
@@ -207,6 +211,12 @@ async def check_job(
     return state
 
 
+def require_few(ids: Sequence[Any], field: str) -> None:
+    """InvalidInput for more than MAX_IDS ids."""
+    if len(ids) > MAX_IDS:
+        raise InvalidInput(f"{field}: at most {MAX_IDS} ids in one call, not {len(ids)}")
+
+
 async def check_jobs(
     engine: Engine, caller: Caller, job_ids: Any, *, exclude: Any = None, as_admin: bool = False
 ) -> dict[str, Any]:
@@ -218,6 +228,7 @@ async def check_jobs(
     is known (`ee2-api` 2.18)."""
     if not isinstance(job_ids, list) or not job_ids:
         raise InvalidInput("Please provide a non empty list of job ids")
+    require_few(job_ids, "job_ids")
     fields = parse_exclude(exclude)
     if as_admin:
         require_admin(caller, Level.READ)

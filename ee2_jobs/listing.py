@@ -12,6 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from ee2_jobs.checks import (
+    MAX_FIELDS,
     ONE_BATCH,
     PLAIN,
     TIMES,
@@ -178,6 +179,8 @@ def _parse_projection(value: Any) -> list[str]:
         return []
     if not isinstance(value, list):
         raise InvalidInput("Invalid job projection type. Must be list")
+    if len(value) > MAX_FIELDS:
+        raise InvalidInput(f"projection: at most {MAX_FIELDS} fields, not {len(value)}")
     for name in value:
         field = name.replace("__", ".") if isinstance(name, str) else ""
         if field != "_id" and not (is_field(field) and field.split(".")[0] in _STORED):

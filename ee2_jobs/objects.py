@@ -13,6 +13,8 @@ from ee2_jobs.requests import required, storable
 from ee2_jobs.workspaces import NewObject
 
 # The Workspace service's rules for names of objects and types.
+# The record must have room for how the job ends.
+MAX_OBJECTS = 1000
 _NAME = re.compile(r"[A-Za-z0-9|._-]{1,255}")
 _TYPE = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_]+(-[0-9.]+)?")
 
@@ -36,18 +38,27 @@ async def save_object(engine: Engine, job_id: str, params: Mapping[str, Any]) ->
     meta = params.get("meta") or {}
     if not isinstance(meta, Mapping) or not all(isinstance(v, str) for v in meta.values()):
         raise InvalidInput("meta must be a mapping of texts")
+    storable(dict(meta), "meta")
     data = storable(required(params, "data"), "data")
     job = await find_job(engine.store, job_id, {"user": 1, "wsid": 1, "saved": 1})
-    for one in job.get("saved", ()):
+    saved = job.get("saved", ())
+    for one in saved:
         if one["name"] == name:
             return str(one["ref"])
+    if len(saved) >= MAX_OBJECTS:
+        raise InvalidInput(f"A job may save {MAX_OBJECTS} objects at most")
     if not job.get("wsid"):
         raise InvalidInput(
             f"Job {job_id} belongs to no workspace, so it can save no object: start it with a wsid"
         )
     new = NewObject(name, kind, data, {**meta, "ee2_job": job_id})
     ref = await engine.workspaces.save_object(job["user"], job["wsid"], new)
-    await engine.store.jobs.update_one(
-        {"_id": job["_id"]}, {"$push": {"saved": {"name": name, "ref": ref}}}
+    jobs = engine.store.jobs
+    done = await jobs.update_one(
+        {"_id": job["_id"], "saved.name": {"$ne": name}},
+        {"$push": {"saved": {"name": name, "ref": ref}}},
     )
+    if not done.matched_count:  # another call was faster: the job knows one reference by the name
+        now = await find_job(engine.store, job_id, {"saved": 1})
+        return next(str(one["ref"]) for one in now["saved"] if one["name"] == name)
     return ref

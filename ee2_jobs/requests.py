@@ -21,6 +21,8 @@ from ee2_jobs.requirements import Requirements
 CELL_KEYS = ("run_id", "token_id", "tag", "cell_id")
 _INT64 = 2**63
 MAX_DEPTH = 100
+MAX_LABEL = 1000  # letters of what is copied into each job of a batch
+MAX_REFS = 10_000  # of one job; in one call the Workspace takes as many
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def parse_request(params: Any, *, in_batch: bool = False) -> JobRequest:
         source_ws_objects=parse_refs(params.get("source_ws_objects")),
         cell=parse_cell(params.get("meta")),
         wsid=None if in_batch else parse_wsid(params.get("wsid")),
-        parent_job_id=None if params.get("parent_job_id") is None else str(params["parent_job_id"]),
+        parent_job_id=parse_parent_id(params.get("parent_job_id")),
         job_requirements=params.get("job_requirements"),
         priority=parse_priority(params.get("priority")),
     )
@@ -114,6 +116,8 @@ def parse_app_id(value: Any, module: str) -> str | None:
     text = value.strip()
     if not text:
         return None
+    if len(text) > MAX_LABEL:
+        raise InvalidInput(f"application ID may have {MAX_LABEL} letters at most")
     if any(unicodedata.category(c).startswith("C") for c in text):
         raise InvalidInput("application ID contains control characters")
     if "/" in text and "." in text:
@@ -136,6 +140,15 @@ def parse_app_id(value: Any, module: str) -> str | None:
     return text
 
 
+def parse_parent_id(value: Any) -> str | None:
+    """`parent_job_id`, as EE2 any text; a short one, because each job of a batch has it."""
+    if value is None:
+        return None
+    if not isinstance(value, str | int) or len(text := str(value)) > MAX_LABEL:
+        raise InvalidInput(f"parent_job_id must be a job's id, not {str(value)[:MAX_LABEL]!r}")
+    return text
+
+
 def parse_wsid(value: Any, field: str = "wsid") -> int | None:
     """A workspace id: null or a whole number from 1 on."""
     if value is None:
@@ -155,6 +168,8 @@ def parse_refs(value: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list):
         raise InvalidInput("source_ws_objects must be a list")
+    if len(value) > MAX_REFS:
+        raise InvalidInput(f"source_ws_objects: at most {MAX_REFS} objects, not {len(value)}")
     refs = []
     for i, ref in enumerate(value):
         parts = [p.strip() for p in ref.split("/")] if isinstance(ref, str) else []
@@ -183,6 +198,8 @@ def parse_cell(meta: Any) -> dict[str, str]:
             continue
         if not isinstance(value, str):
             raise InvalidInput(f"meta.{key} must be a string, not {value!r}")
+        if len(value) > MAX_LABEL:
+            raise InvalidInput(f"meta.{key} may have {MAX_LABEL} letters at most")
         cell[key] = value
     return cell
 

@@ -17,6 +17,7 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ee2_jobs import user_tokens
+from ee2_jobs.checks import require_few
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import EngineError, InvalidInput, WrongState
 from ee2_jobs.identity import Caller
@@ -51,6 +52,7 @@ async def retry_jobs(
     stops no other. InvalidInput for an empty list or an id given twice."""
     if not isinstance(job_ids, list) or not job_ids:
         raise InvalidInput("No job_ids provided to retry")
+    require_few(job_ids, "job_ids")
     twice = sorted(j for j, n in Counter(str(j) for j in job_ids).items() if n > 1)
     if twice:
         raise InvalidInput(

@@ -43,10 +43,10 @@ class ClientGroups(BaseModel):
 class Settings(BaseModel):
     """The `[ee2]` section. Paths are as this process sees them unless said otherwise."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     rpc_url: str = Field(description="address that runners on the nodes call")
-    secret_key: str = Field(min_length=16, description="signs the tokens of jobs")
+    secret_key: str = Field(repr=False, min_length=16, description="signs the tokens of jobs")
     stage_dir: str = Field(description="folder for user logs, tickets and runner messages")
     apps_dir: str = Field(description="folder of the apps, as the nodes see it")
     artifacts_url: str = Field(description="fsspec URL below which artifacts are kept")
@@ -70,9 +70,9 @@ class Settings(BaseModel):
     admin_read_role: str = Field(
         default="EE2_ADMIN_RO", description="Auth2 role of administrators who may only read"
     )
-    catalog_token: str = Field(default="", description="with which statistics are sent")
+    catalog_token: str = Field(default="", repr=False, description="with which statistics are sent")
     workspace_admin_token: str = Field(
-        default="", description="with which objects are saved for users"
+        default="", repr=False, description="with which objects are saved for users"
     )
     jobs_act_as_user: bool = Field(
         default=False, description="apps get the user's own token for KBase's services"
@@ -82,7 +82,9 @@ class Settings(BaseModel):
     )
     kafka_servers: str = Field(default="", description="Kafka's bootstrap servers, host:port,…")
     kafka_topic: str = Field(default="ee2", description="Kafka's topic")
-    webhook_url: str = Field(default="", description="address that gets changes of state by POST")
+    webhook_url: str = Field(
+        default="", repr=False, description="address that gets changes of state by POST"
+    )
     git_commit: str = Field(default="", description="commit of this code, told by `status`")
     service_version: str = "0.1.0"
 

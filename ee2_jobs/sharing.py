@@ -125,15 +125,17 @@ async def _require_users(identity: Identity, caller: Caller, names: list[str]) -
 
 
 async def _change(engine: Engine, job: Document, operator: str, value: Document) -> None:
-    """Change the list of a job; of a batch, on its jobs too, and on those that its split makes."""
-    batch_id = str(job["_id"])
-    if not job.get("batch_job"):
-        await engine.store.jobs.update_one({"_id": job["_id"]}, {operator: {"shared": value}})
-        return
-    await engine.store.submissions.update_one(
-        {"_id": batch_id, "children": {"$exists": True}}, {operator: {"children.shared": value}}
-    )
-    await engine.store.jobs.update_many(
-        {"$or": [{"_id": job["_id"]}, {"batch_id": batch_id}], "user": job["user"]},
-        {operator: {"shared": value}},
-    )
+    """Change the list of a job and its later attempts, which have it from that; of a batch, on its
+    jobs too, and on those that its split makes. Attempts of another user's (an administrator's) are
+    not for the owner to share, but what they took over is taken away."""
+    job_id = str(job["_id"])
+    of_job = [{"_id": job["_id"]}, {"retry_parent": job_id}]
+    if job.get("batch_job"):
+        await engine.store.submissions.update_one(
+            {"_id": job_id, "children": {"$exists": True}}, {operator: {"children.shared": value}}
+        )
+        of_job.append({"batch_id": job_id})
+    query: Document = {"$or": of_job}
+    if operator == "$addToSet":
+        query["user"] = job["user"]
+    await engine.store.jobs.update_many(query, {operator: {"shared": value}})

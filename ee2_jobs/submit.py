@@ -34,6 +34,7 @@ from ee2_jobs.rights import Level, require_admin
 from ee2_jobs.submissions import accept, submission_document
 
 _YIELD_EVERY = 200
+MAX_REFS_OF_ALL = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,12 @@ async def _resolve(
         resolved.append(Resolved(request, app, requirements))
         if n % _YIELD_EVERY == 0:
             await asyncio.sleep(0)
+    named = sum(len(request.source_ws_objects) for request in requests)
+    if named > MAX_REFS_OF_ALL:
+        raise InvalidInput(
+            f"source_ws_objects: all jobs of one call together may name {MAX_REFS_OF_ALL} objects, "
+            f"not {named}"
+        )
     refs = {ref for request in requests for ref in request.source_ws_objects}
     hidden = await engine.workspaces.inaccessible(caller, sorted(refs)) if refs else []
     if hidden:

@@ -15,6 +15,7 @@ import orjson
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Message, Receive
 
 from api_bridge.errors import TROUBLE, is_trouble, unexpected
 from api_bridge.service import Service
@@ -22,6 +23,7 @@ from ee2_jobs import audit
 from ee2_jobs.errors import Denied, EngineError, NotAuthenticated, NotFound, Unavailable
 from ee2_jobs.identity import Caller
 from ee2_jobs.legacy import awe_jobs
+from ee2_jobs.rights import Level
 
 AWE_VERBS = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
@@ -160,9 +162,8 @@ class AweEndpoint:
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise AweError(400, "No job file is submitted")
         limit_bytes = self._service().engine.settings.max_body_mb * 1_000_000
-        if int(request.headers.get("content-length") or 0) > limit_bytes:
-            raise AweError(400, f"The request is larger than {limit_bytes / 1e6:g} MB")
-        async with request.form(max_files=5, max_fields=20) as form:
+        limited = Request(request.scope, _up_to(limit_bytes, request.receive))
+        async with limited.form(max_files=5, max_fields=20) as form:
             part = form.get("upload")
             if not isinstance(part, UploadFile):
                 raise AweError(400, "No job script or awf is submitted")
@@ -247,7 +248,8 @@ class AweEndpoint:
                 501, "Not Implemented: a job can be told suspend, resume and priority=N here"
             )
 
-        return Answer(await self._as_allowed(caller, found, f"AWE PUT {query}", change))
+        told = next((word for word in ("suspend", "resume", "priority") if word in query), "?")
+        return Answer(await self._as_allowed(caller, found, f"AWE PUT {told}", change))
 
     async def _delete(self, request: Request, job: str) -> Answer:
         engine = self._service().engine
@@ -259,7 +261,9 @@ class AweEndpoint:
             await awe_jobs.delete(engine, caller, found, full=full, as_admin=as_admin)
             return f"job deleted: {job}"
 
-        return Answer(await self._as_allowed(caller, found, "AWE DELETE", delete))
+        # Hiding a job from the others takes more than cancelling it.
+        level = Level.DELETE if full else Level.WRITE
+        return Answer(await self._as_allowed(caller, found, "AWE DELETE", delete, level))
 
     async def _as_allowed(
         self,
@@ -267,10 +271,11 @@ class AweEndpoint:
         found: awe_jobs.Found,
         what: str,
         act: Callable[[bool], Awaitable[str]],
+        level: Level = Level.WRITE,
     ) -> str:
         """Do it if the caller may; what an administrator does to others' jobs is recorded."""
         engine = self._service().engine
-        as_admin = await awe_jobs.by_admin(engine, caller, found)
+        as_admin = await awe_jobs.by_admin(engine, caller, found, level)
         if not as_admin:
             return await act(False)
         target = [str(found.job["_id"])]
@@ -292,6 +297,22 @@ class AweEndpoint:
             lines.append(f"total {kind}{' ' * (12 - len(kind))}: {states['total']}")
             lines += [f"    {name:14}: {n}" for name, n in states.items() if name != "total"]
         return Answer("\n".join(lines) + "\n")
+
+
+def _up_to(limit_bytes: int, receive: Receive) -> Receive:
+    """What brings a request's body, and refuses what goes over the limit as it comes: a body in
+    chunks does not say how long it will be."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit_bytes:
+            raise AweError(400, f"The request is larger than {limit_bytes / 1e6:g} MB")
+        return message
+
+    return limited
 
 
 def _number(text: str | None, name: str, default: int, most: int) -> int:

@@ -216,15 +216,13 @@ async def list_job_services(service: Service, caller: Caller) -> list[str]:
 
 async def share_job(service: Service, caller: Caller, job: Any, users: Any) -> None:
     """Let users read a job that is in no workspace."""
-    if await ujs_jobs.is_deleted(service.engine, job):
-        raise sharing.not_owned(job, caller)
+    await ujs_jobs.require_shown(service.engine, caller, job, sharing.not_owned(job, caller))
     await sharing.share(service.engine, service.identity, caller, job, users)
 
 
 async def unshare_job(service: Service, caller: Caller, job: Any, users: Any) -> None:
     """Let users no longer read it."""
-    if await ujs_jobs.is_deleted(service.engine, job):
-        raise sharing.not_visible(job, caller)
+    await ujs_jobs.require_shown(service.engine, caller, job, sharing.not_visible(job, caller))
     await sharing.unshare(service.engine, service.identity, caller, job, users)
 
 

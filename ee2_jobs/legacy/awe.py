@@ -16,9 +16,11 @@ from bson import ObjectId
 
 from ee2_jobs.errors import InvalidInput, NotFound
 from ee2_jobs.legacy.records import created_s
+from ee2_jobs.legacy.ujs_values import MAX_TEXT, optional_text
 from ee2_jobs.model import Document, ErrorCode, Status
 
 SERVER = "EE2"
+MAX_FILTER_VALUES = 1000
 _PREFIX = "00ee2000"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 NEVER = "0001-01-01T00:00:00Z"
@@ -205,7 +207,13 @@ def parse_submission(doc: Any) -> Document:
         "method": info["name"],
         "user": info.get("user"),
         "clientgroups": str(info.get("clientgroups") or ""),
-        "awe_info": {key: info[key] for key in kept if isinstance(info.get(key), str | bool)},
+        "awe_info": {
+            key: optional_text(info[key], f"info.{key}", MAX_TEXT)
+            if isinstance(info[key], str)
+            else info[key]
+            for key in kept
+            if isinstance(info.get(key), str | bool)
+        },
     }
 
 
@@ -216,6 +224,8 @@ def list_query(wanted: Mapping[str, Sequence[str]]) -> tuple[Document, bool]:
     possible = True
     for path, given in wanted.items():
         values = [part for text in given for part in text.split(",") if part]
+        if len(values) > MAX_FILTER_VALUES:
+            raise InvalidInput(f"{path}: at most {MAX_FILTER_VALUES} values, not {len(values)}")
         if path == "state":
             unknown = sorted(set(values) - set(_FROM_AWE))
             if unknown:

@@ -8,18 +8,19 @@ from typing import Any
 
 from bson import ObjectId
 
-from ee2_jobs import cancel, priority, retry, submit
+from ee2_jobs import audit, cancel, priority, retry, submit
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, InvalidInput, NotFound, WrongState
 from ee2_jobs.identity import Caller
 from ee2_jobs.legacy import awe
 from ee2_jobs.legacy.records import find_viewable, legacy_documents
 from ee2_jobs.model import LIVE, WAITING, Document, ErrorCode, Status
-from ee2_jobs.rights import Level, require
+from ee2_jobs.rights import Level, permitted, require
 from ee2_jobs.runs import end, failed
 
 SUSPENDED = "manually suspended"
 MOST_JOBS = 500
+_QUERY_MS = 30_000
 _SORTS = {"info.submittime": "_id", "updatetime": "updated", "info.completedtime": "finished"}
 
 
@@ -48,19 +49,24 @@ async def find(engine: Engine, caller: Caller, text: str) -> Found:
     if oid is None:
         side = await engine.store.legacy.find_one({"awe_job_id": text}, {"_id": 1})
         oid = side["_id"] if side else ObjectId()
-    job, side = await find_viewable(engine, caller, str(oid), as_admin=caller.can_admin_read)
+    reads_all = caller.can_admin_read
+    job, side = await find_viewable(engine, caller, str(oid), as_admin=reads_all)
     newest = await engine.store.jobs.find_one({"retry_parent": str(oid)}, sort=[("_id", -1)])
-    return Found(newest or job, side, oid)
+    if newest is not None and (
+        reads_all or await permitted(engine, caller, [newest], Level.READ)
+    ):
+        job = newest
+    return Found(job, side, oid)
 
 
-async def by_admin(engine: Engine, caller: Caller, found: Found) -> bool:
-    """Whether the caller may write the job by an administrator's right alone. Denied if not at
-    all."""
+async def by_admin(engine: Engine, caller: Caller, found: Found, level: Level) -> bool:
+    """Whether the caller may write (or hide) the job by an administrator's right alone. Denied if
+    not at all."""
     try:
-        await require(engine, caller, found.job, Level.WRITE)
+        await require(engine, caller, found.job, level)
         return False
     except (Denied, NotFound):
-        await require(engine, caller, found.job, Level.WRITE, as_admin=True)
+        await require(engine, caller, found.job, level, as_admin=True)
         return True
 
 
@@ -68,19 +74,26 @@ async def submit_document(engine: Engine, caller: Caller, doc: Any) -> Document:
     """Accept a job from AWE's document; the document of the new job.
 
     The client groups are those of the catalog: a client's own wish counts for administrators only,
-    as everywhere in this engine.
+    as everywhere in this engine, and is recorded.
     """
     asked = awe.parse_submission(doc)
     user, groups, info = asked.pop("user"), asked.pop("clientgroups"), asked.pop("awe_info")
     if user and user != caller.user:
         raise Denied(f"info.user is {user}, but the token is {caller.user}'s")
+    side = {"awe_info": info, "service": caller.user, "desc": "queued"}
     first = groups.split(",")[0].strip()
     if first and caller.can_admin:
         asked["job_requirements"] = {"client_group": first}
-    job_id = await submit.run_job(engine, caller, asked)
+        entry = await audit.begin(engine.store, caller.user, "AWE POST clientgroups", [], None)
+        try:
+            job_id = await submit.run_job(engine, caller, asked, side=side)
+        except Exception as e:
+            await audit.end(engine.store, entry, error=str(e))
+            raise
+        await audit.end(engine.store, entry, made=[job_id])
+    else:
+        job_id = await submit.run_job(engine, caller, asked, side=side)
     oid = ObjectId(job_id)
-    side = {"awe_info": info, "service": caller.user, "desc": "queued"}
-    await engine.store.legacy.update_one({"_id": oid}, {"$set": side}, upsert=True)
     job = await engine.store.jobs.find_one({"_id": oid})
     assert job is not None
     return awe.document(job, side)
@@ -110,10 +123,11 @@ async def listing(
     hidden = [d["_id"] async for d in store.legacy.find({"deleted": True}, {"_id": 1})]
     if hidden:
         query["$nor"] = [{"_id": {"$in": hidden}}]
-    found = store.jobs.find(query, {"job_output": 0, "job_input.params": 0})
+    without = {"job_output": 0, "job_input.params": 0}
+    found = store.jobs.find(query, without, max_time_ms=_QUERY_MS)
     found = found.sort(_SORTS[order], 1 if ascending else -1).skip(offset)
     jobs = await found.limit(min(limit, MOST_JOBS)).to_list()
-    total = await store.jobs.count_documents(query)
+    total = await store.jobs.count_documents(query, maxTimeMS=_QUERY_MS)
     sides = await legacy_documents(store, [job["_id"] for job in jobs])
     return [awe.document(job, sides.get(str(job["_id"]), {})) for job in jobs], total
 
@@ -142,6 +156,8 @@ async def position(engine: Engine, job: Document) -> int:
 
 async def suspend(engine: Engine, job: Document) -> None:
     """End a live job so that it can be resumed: which makes a new attempt of it."""
+    if job.get("batch_job"):
+        raise WrongState("the parent of a batch runs nothing and cannot be suspended: its jobs can")
     text = {"name": "AWE", "code": 2, "message": SUSPENDED, "error": SUSPENDED}
     ending = failed(SUSPENDED, int(ErrorCode.TERMINATED_BY_AUTOMATION), text)
     if not await end(engine, {"_id": job["_id"]}, ending, {"remove": True}):

@@ -12,7 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from ee2_jobs import logs, runs
-from ee2_jobs.checks import ONE_BATCH
+from ee2_jobs.checks import ONE_BATCH, require_few
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, EngineError, InvalidInput, NotFound, WrongState
 from ee2_jobs.identity import Caller
@@ -154,6 +154,7 @@ async def check_many(
 ) -> tuple[dict[str, Document], dict[str, tuple[Document, Document]], dict[str, EngineError]]:
     """JobStates, (record, side document) and errors, each by the id as given: what is wrong with
     one job does not fail the others."""
+    require_few(job_ids, "job_ids")
     errors: dict[str, EngineError] = {}
     wanted: dict[str, ObjectId] = {}
     for job_id in job_ids:

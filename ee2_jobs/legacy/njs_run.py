@@ -16,7 +16,7 @@ from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, EngineError, InvalidInput, Unavailable
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document
-from ee2_jobs.requests import parse_wsid, storable
+from ee2_jobs.requests import MAX_REFS, parse_wsid, storable
 from ee2_jobs.submit import run_job as accept_job
 
 MAX_PARAMS_BYTES = 1_048_576
@@ -90,6 +90,8 @@ async def _check_refs(engine: Engine, caller: Caller, value: Any) -> list[str]:
         return []
     if not isinstance(value, list):
         raise InvalidInput("source_ws_objects must be a list")
+    if len(value) > MAX_REFS:
+        raise InvalidInput(f"source_ws_objects: at most {MAX_REFS} objects, not {len(value)}")
     given = [_reference(ref) for ref in value]
     if not given:
         return []

@@ -23,7 +23,7 @@ from ee2_jobs.cancel import cancel_children, terminated
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, EngineError, InvalidInput, NotFound, Unavailable
 from ee2_jobs.identity import Caller
-from ee2_jobs.legacy.records import DEFAULT, UJS, legal_id
+from ee2_jobs.legacy.records import DEFAULT, UJS, find_viewable, legal_id
 from ee2_jobs.legacy.ujs_values import (
     MAX_DETAIL,
     MAX_STATUS,
@@ -313,9 +313,12 @@ async def force_delete(engine: Engine, caller: Caller, service: str, job_id: Any
     await _hide(engine, oid, no_job)
 
 
-async def is_deleted(engine: Engine, job_id: Any) -> bool:
-    """Whether the old services show this job no more."""
-    return bool((await _side(engine, legal_id(job_id))).get("deleted"))
+async def require_shown(engine: Engine, caller: Caller, job_id: Any, missing: EngineError) -> None:
+    """`missing` unless the old services show this job to the caller."""
+    try:
+        await find_viewable(engine, caller, job_id, projection=_FACTS)
+    except NotFound:
+        raise missing from None
 
 
 async def _side(engine: Engine, oid: ObjectId) -> Document:

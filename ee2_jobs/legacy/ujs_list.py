@@ -10,7 +10,13 @@ from ee2_jobs.errors import Denied, InvalidInput
 from ee2_jobs.identity import Caller
 from ee2_jobs.legacy.records import DEFAULT, UJS, UjsView, ujs_view
 from ee2_jobs.legacy.ujs_jobs import WITHOUT_LARGE, WORKSPACE, workspace_permissions
-from ee2_jobs.legacy.ujs_values import MAX_NAME, MAX_WORKSPACES, parse_workspace, required_text
+from ee2_jobs.legacy.ujs_values import (
+    MAX_NAME,
+    MAX_SERVICES,
+    MAX_WORKSPACES,
+    parse_workspace,
+    required_text,
+)
 from ee2_jobs.model import LIVE, Document, Status
 
 _QUERY_MS = 30_000
@@ -135,6 +141,8 @@ def _services(value: Any) -> list[str]:
         return []
     if not isinstance(value, list):
         raise InvalidInput("services must be a list of names")
+    if len(value) > MAX_SERVICES:
+        raise InvalidInput(f"services: at most {MAX_SERVICES} names, not {len(value)}")
     return [required_text(name, "service", MAX_NAME) for name in value]
 
 

@@ -17,6 +17,10 @@ MAX_TEXT = 1000
 MAX_DETAIL = 100_000
 MAX_PROGRESS = 2**31 - 1
 MAX_WORKSPACES = 10
+# UserAndJobState knew no limits here; lists return these of each job.
+MAX_SERVICES = 1000
+MAX_META_BYTES = 100_000
+MAX_RESULTS = 1000
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?(Z|[+-]\d{4})", re.ASCII
 )
@@ -126,6 +130,9 @@ def parse_meta(value: Any) -> dict[str, str] | None:
             raise InvalidInput(f"meta.{key} must be a string, not {text!r}")
         if "\0" in key:
             raise InvalidInput("meta: a key contains the NUL character")
+    size = sum(len(text.encode("utf-8", "replace")) for item in value.items() for text in item)
+    if size > MAX_META_BYTES:
+        raise InvalidInput(f"meta may hold {MAX_META_BYTES} bytes at most, not {size}")
     return dict(value)
 
 
@@ -166,6 +173,8 @@ def _result(value: Any) -> Document:
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise InvalidInput(f"{name} must be a list")
+    if len(value) > MAX_RESULTS:
+        raise InvalidInput(f"{name}: at most {MAX_RESULTS}, not {len(value)}")
     return value
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bson import ObjectId
 
 from ee2_cli.airflow import git_commit
+from ee2_jobs.checks import check_job
+from ee2_jobs.identity import Caller
+from ee2_jobs.model import StageName
+from ee2_jobs.stages import open_stage, submit_failed
+from ee2_jobs.submit import run_job
+from tests.services.conftest import free_port
+from tests.services.engines import open_engine
 from tests.services.legacy_support import call, complete
 from tests.services.rpc_support import Bridge, RpcError
 
@@ -91,9 +100,12 @@ REQUIREMENTS: list[tuple[Any, str]] = [
     ({"request_cpus": 1.5}, "Found illegal cpu request '1.5' in job requirements from input job"),
     ({"request_memory": "4G"},
      "Found illegal memory request '4G' in job requirements from input job"),
-    ({"request_disk": "1TB"}, "Found illegal disk request '1TB' in job requirements from input job"),
-    ({"client_group": "a=b"}, "Found illegal client group 'a=b' in job requirements from input job"),
+    ({"request_disk": "1TB"},
+     "Found illegal disk request '1TB' in job requirements from input job"),
+    ({"client_group": "a=b"},
+     "Found illegal client group 'a=b' in job requirements from input job"),
     ({"client_group": "nosuch"}, "No such clientgroup: nosuch"),
+    ([], "job_requirements must be a mapping"),
     ({"request_cpus": 0}, "CPU count must be at least 1"),
     ({"request_memory": 0}, "memory in MB must be at least 1"),
     ({"request_disk": "0GB"}, "disk space in GB must be at least 1"),
@@ -194,6 +206,21 @@ def test_every_code_is_kept(bridge: Bridge) -> None:
         assert bridge.call("check_job", {"job_id": job})["terminated_code"] == code
 
 
+async def test_what_the_scheduler_refuses_has_a_code_of_its_own(mongo_uri: str) -> None:
+    engine = await open_engine(mongo_uri)
+    try:
+        alice = Caller("alice")
+        job = await run_job(engine, alice, METHOD)
+        run = await open_stage(engine.store, job, StageName.SUBMIT, 1, 50)
+        await submit_failed(engine.store, run, "The pool says no")
+        state = await check_job(engine, alice, job)
+        assert (state["status"], state["error_code"]) == ("error", 6)
+        assert state["errormsg"] == state["error"]["message"] == "The pool says no"
+        await engine.store.client.drop_database(engine.store.db.name)
+    finally:
+        await engine.store.close()
+
+
 @pytest.mark.parametrize("status", ["completed", "error", "terminated"])
 def test_what_a_runner_may_tell_of_a_job_that_has_ended(bridge: Bridge, status: str) -> None:
     """Its lines and its second cancel are taken (C-11, C-14), its end is refused (C-16)."""
@@ -216,7 +243,7 @@ def test_what_a_runner_may_tell_of_a_job_that_has_ended(bridge: Bridge, status: 
 def test_a_retry_keeps_what_an_administrator_chose(bridge: Bridge) -> None:
     wanted = {"request_cpus": 3, "request_memory": "77M", "client_group": "bigmem",
               "time_limit_s": 99}  # fmt: skip
-    asked = {**METHOD, "wsid": 7, "job_requirements": wanted, "as_admin": 1}
+    asked = {**METHOD, "params": [1], "wsid": 7, "job_requirements": wanted, "as_admin": 1}
     job = bridge.call("run_job", asked, who="root")
     first = bridge.record(job)
     bridge.call("finish_job", {"job_id": job, "error_message": "bad"}, who="wendy")
@@ -342,7 +369,21 @@ def test_a_call_waits_for_nobody_who_is_told_of_it(bridge: Bridge) -> None:
 # --- status
 
 
-def test_the_commit_is_that_of_the_checkout(tmp_path: Any) -> None:
+def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     assert git_commit(tmp_path) == ""
     (tmp_path / ".git").mkdir()  # no repository
     assert git_commit(tmp_path) == ""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    assert re.fullmatch("[0-9a-f]{40}", git_commit(tmp_path))
+
+
+def test_status_tells_the_commit(mongo_uri: str, tmp_path: Path) -> None:
+    bridge = Bridge(mongo_uri, tmp_path, free_port(), git_commit="c0ffee")
+    bridge.start()
+    try:
+        assert bridge.call("status", who=None)["git_commit"] == "c0ffee"
+        assert call(bridge, "status", who=None)["git_commit"] == "c0ffee"
+    finally:
+        bridge.stop()
