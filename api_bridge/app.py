@@ -30,6 +30,10 @@ from ee2_jobs.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
+# Python's are 700, 10, 10: the whole heap every second or two at 2,000 calls a second.
+_GARBAGE = (10_000, 20, 50)
+# Airflow goes on loading parts of itself for a while: rounds of FLUSH_S after which it has.
+_SETTLED_AGAIN = (1, 4, 20)
 OLD_ADDRESSES = {
     "njs_wrapper": Address("NarrativeJobService", "java"),
     "userandjobstate": Address("UserAndJobState", "java"),
@@ -75,10 +79,7 @@ def create_app(
         running.append(Service(engine, identity, memory, Waiting(engine.store)))
         await changes.begin(engine.store)
         listening = asyncio.create_task(_note_who_is_heard(memory), name="ee2 runners heard")
-        # What is loaded by now stays. Looking through all of it at each collection of garbage
-        # would hold every call for tenths of a second in a process as large as Airflow's.
-        gc.collect()
-        gc.freeze()
+        _settle_garbage()
         try:
             yield
         finally:
@@ -97,14 +98,14 @@ def create_app(
         old += [Route(f"/{name}", endpoint), Route(f"/{name}/{{path:path}}", endpoint)]
     artifacts = ArtifactEndpoint(service, browser_user)
     awe = AweEndpoint(service)
+    endpoints = {"/ee2": rpc, "/ee2/": rpc}
     app = FastAPI(
         title="EE2",
         lifespan=lifespan,
         openapi_url=None,
         redirect_slashes=False,
         routes=[
-            Route("/ee2", rpc),
-            Route("/ee2/", rpc),
+            *(Route(path, endpoint) for path, endpoint in endpoints.items()),
             Route(
                 "/ee2/artifacts/{path:path}", artifacts.handle, methods=["GET", "HEAD", "PUT"]
             ),
@@ -117,13 +118,28 @@ def create_app(
         lambda: service().engine.settings.service_version,
         lambda: {route.path for route in app.routes if isinstance(route, Route)},
     )
+    # For DirectRoute: these need nothing of the application's.
+    app.state.endpoints = endpoints
     return app
+
+
+def _settle_garbage() -> None:
+    """What is loaded by now stays: looking through all of it at each collection of garbage would
+    hold every call for a tenth of a second in a process as large as Airflow's. What comes and goes
+    with calls is looked through less often, too; hardly any of it is in cycles."""
+    gc.set_threshold(*_GARBAGE)
+    gc.collect()
+    gc.freeze()
 
 
 async def _note_who_is_heard(memory: Memory) -> None:
     """All the time: the signs of life of runners, from memory to the records."""
+    rounds = 0
     while True:
         await asyncio.sleep(FLUSH_S)
+        rounds += 1
+        if rounds in _SETTLED_AGAIN:
+            _settle_garbage()
         try:
             await memory.flush_seen()
         except PyMongoError as e:

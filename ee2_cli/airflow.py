@@ -110,7 +110,10 @@ def services(settings: StackSettings, environment_file: Path) -> list[Service]:
     """Airflow's four services."""
 
     def run(name: str, *arguments: str) -> Service:
-        return Service(name, with_environment(environment_file, sys.executable, "-m", *arguments))
+        # Reading the DAGs anew can wait; calls cannot.
+        first = ("nice", "-n", "10") if name == "dag-processor" else ()
+        command = with_environment(environment_file, *first, sys.executable, "-m", *arguments)
+        return Service(name, command)
 
     address = ("--host", HOST, "--port", str(settings.airflow_port))
     api_server = run("api-server", "ee2_operators.api_server", *address)

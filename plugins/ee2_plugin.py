@@ -101,7 +101,12 @@ class Ee2Plugin(AirflowPlugin):
         from api_bridge.app import DIRECT
         from api_bridge.direct import DirectRoute
 
+        app = _application()
         direct = airflow_internals.middleware(
-            DirectRoute, target=_application(), prefix=PREFIX, names=DIRECT
+            DirectRoute,
+            target=app,
+            prefix=PREFIX,
+            names=DIRECT,
+            endpoints=app.state.endpoints,
         )
         return [direct]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from bson import ObjectId
 from fastapi import FastAPI
+from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -214,12 +215,20 @@ def test_the_direct_route_goes_past_middleware_that_was_added_later() -> None:
     def other() -> str:
         return "host"
 
-    host.add_middleware(DirectRoute, target=inner, prefix="/services", names=["ee2"])
+    host.add_middleware(
+        DirectRoute,
+        target=inner,
+        prefix="/services",
+        names=["ee2"],
+        endpoints={"/ee2/rpc": PlainTextResponse("endpoint")},
+    )
     host.add_middleware(Counting)
     Counting.seen = 0
     with TestClient(host) as client:
         assert client.get("/services/ee2").json() == "inner "
         assert client.get("/services/ee2/artifacts/x").json() == "inner artifacts/x"
+        assert client.get("/services/ee2/rpc").text == "endpoint"
+        assert client.get("/services/ee2/rpc/").json() == "inner rpc/"
         assert Counting.seen == 0
         assert client.get("/services-of-others").json() == "host"
         assert client.get("/services/ee2x").status_code == 404
