@@ -95,7 +95,7 @@ class _Poller:
     def at_their_pace(self, keep: bool) -> list[Figure]:
         """2,000 calls a second."""
         engine = self._engine
-        runs = [self._run(PER_S, engine.runs(20, 5), keep) for _ in range(engine.runs(5, 2))]
+        runs = [self._run(PER_S, engine.runs(15, 5), keep) for _ in range(engine.runs(3, 2))]
         loads = [r.load for r in runs]
         errors = sum(sum(x.errors.values()) for x in loads)
         note = (
@@ -119,7 +119,7 @@ class _Poller:
         for _ in range(self._engine.runs(3, 1)):
             rate, best = PER_S / _STEP**2, 0.0
             while rate <= _MOST_PER_S:
-                run = self._run(rate, self._engine.runs(6, 3), keep)
+                run = self._run(rate, self._engine.runs(5, 3), keep)
                 if not run.held:
                     break
                 last = [*last[-2:], run]
