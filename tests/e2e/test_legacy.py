@@ -1,5 +1,8 @@
 """Old clients, unchanged, against jobs that really run."""
 
+import json
+
+import httpx
 import pytest
 
 from tests.conftest import Stack, until
@@ -41,3 +44,31 @@ def test_a_job_of_narrative_job_service(stack: Stack) -> None:
     asked["skip_lines"] = logs["last_line_number"]
     again = client.call([LOGS], "NarrativeJobService.get_job_logs", asked)[0]
     assert again == {"lines": [], "last_line_number": len(first["lines"])}
+
+
+def test_a_job_of_awe(stack: Stack) -> None:
+    url = f"{stack.rpc_url.rsplit('/', 1)[0]}/awe-api"
+    info = {"pipeline": "ExecutionEngine", "name": "ee2_test.echo", "project": "SDK",
+            "user": "admin", "clientgroups": "", "userattr": {"params": [{"a": 1}]}}  # fmt: skip
+    document = json.dumps({"info": info, "tasks": [{"taskid": "0", "cmd": {}}]}).encode()
+    with httpx.Client(headers={"Authorization": f"OAuth {stack.token}"}, timeout=60) as client:
+
+        def data(answer: httpx.Response) -> dict:
+            content = answer.json()
+            assert (answer.status_code, content["status"], content["error"]) == (200, 200, None)
+            found: dict = content["data"]
+            return found
+
+        job = data(client.post(f"{url}//job", files={"upload": document}))
+        seen = []
+
+        def completed() -> dict | None:
+            found = data(client.get(f"{url}//job/{job['id']}"))
+            seen.append(found["state"])
+            assert found["state"] in ("init", "queued", "in-progress", "completed")
+            return found if found["state"] == "completed" else None
+
+        done = until(completed, 60, lambda: f"AWE's job to be completed; it was {seen}")
+        assert done["tasks"][0]["completeddate"] >= done["tasks"][0]["starteddate"]
+        listed = data(client.get(f"{url}/job?query&info.user=admin&state=completed&limit=1"))
+        assert listed[0]["id"] == job["id"]
