@@ -174,7 +174,7 @@ def test_job_params_are_two_values(bridge: Bridge) -> None:
         "params": [{"x": "ä"}], "meta": {"cell_id": "c", "mine": "m"}, "wsid": 7, "app_id": "m/f",
         "service_ver": "beta", "rpc_context": {"run_id": "r", "call_stack": []},
         "remote_url": "http://other", "parent_job_id": UNKNOWN,
-        "source_ws_objects": ["7/1/2", "7/3"],
+        "source_ws_objects": ["7/1/2", "7/777000"],
     }  # fmt: skip
     job = run(bridge, **given)
     found = java_njs(bridge).call(

@@ -127,12 +127,12 @@ def test_run_job_refuses(bridge: Bridge, params: dict[str, Any], text: str) -> N
 
 
 def test_run_job_takes_references_by_name(bridge: Bridge) -> None:
-    saved = {"wsid": 7, "object": 4, "version": 2, "name": "genome", "_id": "7/4/2"}
+    saved = {"wsid": 7, "object": 888, "version": 2, "name": "genome", "_id": "7/888/2"}
     bridge.db.ee2_objects.insert_one(saved)
     name = bridge.db.ee2_workspaces.find_one({"_id": 7})["name"]
-    job = run(bridge, source_ws_objects=[f"{name}/genome", "7 / genome/2", "7/4", "7/1/3"])
+    job = run(bridge, source_ws_objects=[f"{name}/genome", "7 / genome/2", "7/888", "7/777001/3"])
     stored = bridge.record(job)["job_input"]["source_ws_objects"]
-    assert stored == ["7/4/2", "7/4/2", "7/4/2", "7/1/3"]
+    assert stored == ["7/888/2", "7/888/2", "7/888/2", "7/777001/3"]
     assert refused(bridge, "run_job", {"method": "m.f", "source_ws_objects": ["7/genome"]},
                    who="bob").startswith("The workspace objects [7/genome] either")  # fmt: skip
 
