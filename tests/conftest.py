@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 import pytest
 
 from ee2_cli import stack as embedded
@@ -54,6 +56,13 @@ class Stack:
         found = next(s.pid for s in states if s.name == service)
         assert found, f"{service} does not run"
         return found
+
+    def kill(self, service: str) -> None:
+        """kill -9 a service and what it has forked, as a crash of the machine's part would."""
+        process = psutil.Process(self.pid(service))
+        for one in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # helpers end with each other
+                one.kill()
 
     def rpc(self, method: str, *params: Any, token: str | None = None) -> Any:
         """Call a method as KBase's clients do; RpcError for an error reply."""

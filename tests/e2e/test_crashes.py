@@ -1,7 +1,5 @@
 """kill -9 in the middle of a batch: nothing is lost, nothing is completed twice."""
 
-import os
-import signal
 import time
 
 import psutil
@@ -47,15 +45,9 @@ def check_batch(stack: Stack, ids: list[str]) -> None:
     assert len(clusters) == 1, "the stage was submitted once"
 
 
-def kill(pid: int) -> None:
-    """kill -9 a service and what it has forked, as a crash of the machine's part would."""
-    for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
-        os.kill(process.pid, signal.SIGKILL)
-
-
 def test_the_triggerer_is_killed(stack: Stack) -> None:
     ids = start_batch(stack)
-    kill(stack.pid("triggerer"))
+    stack.kill("triggerer")
     check_batch(stack, ids)
 
 
@@ -69,7 +61,7 @@ def test_the_schedd_is_killed(stack: Stack) -> None:
 
 def test_the_api_server_is_killed(stack: Stack) -> None:
     ids = start_batch(stack)
-    kill(stack.pid("api-server"))
+    stack.kill("api-server")
 
     def back() -> bool | None:
         try:

@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from bson import ObjectId
 
@@ -291,9 +290,7 @@ def test_9_a_killed_triggerer_finds_its_jobs_again(stack: Stack) -> None:
     batch = stack.ee2("run_job_batch", [sleeper(25) for _ in range(3)], {})
     run = Run(stack, batch["batch_id"])
     before = {j["scheduler_id"] for j in run.wait_running(3)}
-    pid = stack.pid("triggerer")
-    for process in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]:
-        os.kill(process.pid, signal.SIGKILL)
+    stack.kill("triggerer")
     assert run.wait(180)["state"] == "success"
     jobs = jobs_of(stack, run.id)
     assert {j["scheduler_id"] for j in jobs} == before and len(jobs) == 3
