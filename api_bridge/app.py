@@ -14,16 +14,19 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from pymongo.errors import PyMongoError
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from api_bridge import openapi
-from api_bridge.artifacts import ArtifactEndpoint, BrowserUser
+from api_bridge.artifacts import ArtifactEndpoint
 from api_bridge.envelope import Address
 from api_bridge.legacy.awe import AWE_VERBS, AweEndpoint
+from api_bridge.rest.api import create_rest_app
+from api_bridge.rest.common import Browser, Rest
 from api_bridge.rpc import RpcEndpoint
 from api_bridge.service import Memory, Service
-from ee2_jobs import changes
+from ee2_jobs import action_runs, changes
 from ee2_jobs.engine import Engine
+from ee2_jobs.feed import Feed
 from ee2_jobs.identity import Identity, LocalIdentity
 from ee2_jobs.silent import FLUSH_S
 from ee2_jobs.waiting import Waiting
@@ -40,6 +43,7 @@ OLD_ADDRESSES = {
     "narrativejobproxy": Address("NarrativeJobProxy", "python"),
 }
 """The old services by the last part of their address, as KBase had them."""
+REST = "/ee2/api/v1"
 DIRECT = ("ee2", *OLD_ADDRESSES, "awe-api")
 """What `DirectRoute` takes past the host's middleware."""
 
@@ -47,20 +51,21 @@ DIRECT = ("ee2", *OLD_ADDRESSES, "awe-api")
 def create_app(
     make_engine: Callable[[], Awaitable[Engine]],
     make_identity: Callable[[Engine], Identity] | None = None,
-    browser_user: BrowserUser | None = None,
+    browser: Browser | None = None,
     on_stop: Callable[[], Awaitable[None]] | None = None,
+    run_url: Callable[[str, str], str] | None = None,
 ) -> FastAPI:
-    """The application. Routes: `/ee2`, `/ee2/` (JSON-RPC), `/ee2/artifacts/{path}`, and the
-    addresses of the old services with all below them; no redirects, because a redirected POST
-    becomes a GET (rule C-20).
+    """The application. Routes: `/ee2`, `/ee2/` (JSON-RPC), `/ee2/artifacts/{path}`, `/ee2/api/v1`
+    (REST), and the addresses of the old services with all below them; no redirects, because a
+    redirected POST becomes a GET (rule C-20).
 
     make_engine: called once when the application starts, in its event loop; the engine's store is
-    closed when it ends. make_identity: by default users and tokens in MongoDB. browser_user: who is
-    signed in with the browser (artifacts may be read with that). on_stop: closes what
-    else was opened with the engine.
+    closed when it ends. make_identity: by default users and tokens in MongoDB. browser: who is
+    signed in with the browser (for artifacts and REST). on_stop: closes what else was opened with
+    the engine. run_url: the address of a submission's DAG run, from the DAG's and its own id.
 
     It is a FastAPI application because Airflow runs the lifespan of no other; its routes are plain
-    ASGI, without FastAPI's machinery.
+    ASGI, without FastAPI's machinery. Only REST uses that, in an application of its own.
     """
     running: list[Service] = []
 
@@ -76,8 +81,11 @@ def create_app(
             else LocalIdentity(engine.store, engine.settings.secret_key)
         )
         memory = Memory(engine.store)
-        running.append(Service(engine, identity, memory, Waiting(engine.store)))
+        feed = Feed(engine.store)
+        running.append(Service(engine, identity, memory, Waiting(engine.store), feed))
         await changes.begin(engine.store)
+        await feed.start()
+        await action_runs.resume(engine)
         listening = asyncio.create_task(_note_who_is_heard(memory), name="ee2 runners heard")
         _settle_garbage()
         try:
@@ -87,6 +95,8 @@ def create_app(
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
+            await action_runs.stop()
+            await feed.aclose()
             if on_stop is not None:
                 await on_stop()
             await engine.store.close()
@@ -96,7 +106,8 @@ def create_app(
     for name, address in OLD_ADDRESSES.items():
         endpoint = RpcEndpoint(service, address)
         old += [Route(f"/{name}", endpoint), Route(f"/{name}/{{path:path}}", endpoint)]
-    artifacts = ArtifactEndpoint(service, browser_user)
+    artifacts = ArtifactEndpoint(service, browser)
+    rest_app = create_rest_app(Rest(service, browser, run_url))
     awe = AweEndpoint(service)
     endpoints = {"/ee2": rpc, "/ee2/": rpc}
     app = FastAPI(
@@ -109,6 +120,7 @@ def create_app(
             Route(
                 "/ee2/artifacts/{path:path}", artifacts.handle, methods=["GET", "HEAD", "PUT"]
             ),
+            Mount(REST, rest_app),
             *old,
             Route("/awe-api", awe.handle, methods=AWE_VERBS),
             Route("/awe-api/{path:path}", awe.handle, methods=AWE_VERBS),
@@ -117,6 +129,7 @@ def create_app(
     app.router.routes += openapi.routes(
         lambda: service().engine.settings.service_version,
         lambda: {route.path for route in app.routes if isinstance(route, Route)},
+        {REST: rest_app},
     )
     # For DirectRoute: these need nothing of the application's.
     app.state.endpoints = endpoints

@@ -9,7 +9,7 @@ Bodies are streamed. Errors are plain text with an HTTP status.
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from urllib.parse import quote
 
 from bson import ObjectId
@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from api_bridge.errors import TROUBLE, http_status_of, is_trouble, unexpected
+from api_bridge.rest.common import Browser
 from api_bridge.service import FACTS, Service, bare_token, require_live
 from ee2_jobs.artifacts import Artifact, Artifacts
 from ee2_jobs.checks import find_job
@@ -24,9 +25,6 @@ from ee2_jobs.errors import Denied, EngineError, NotFound
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import truthy
 from ee2_jobs.rights import Level, find_permitted
-
-BrowserUser = Callable[[Request], Awaitable[str | None]]
-"""The user of a signed-in browser (a session of another system), or None."""
 
 # Shown in the browser; everything else is offered for download.
 _SHOWN = {
@@ -52,14 +50,14 @@ _HEADERS = {
 class ArtifactEndpoint:
     """The route's handler.
 
-    service: gives the Service of this process. browser_user: who is signed in with the browser.
+    service: gives the Service of this process. browser: who is signed in with the browser.
     """
 
     def __init__(
-        self, service: Callable[[], Service], browser_user: BrowserUser | None = None
+        self, service: Callable[[], Service], browser: Browser | None = None
     ) -> None:
         self._service = service
-        self._browser_user = browser_user
+        self._browser = browser
         self._artifacts: Artifacts | None = None
 
     def _store(self) -> Artifacts:
@@ -106,10 +104,10 @@ class ArtifactEndpoint:
 
     async def _reader(self, request: Request) -> Caller:
         header = request.headers.get("authorization")
-        if header is None and self._browser_user is not None:
-            user = await self._browser_user(request)
-            if user is not None:
-                return Caller(user)
+        if header is None and self._browser is not None:
+            visitor = await self._browser(request)
+            if visitor is not None:
+                return visitor.caller
         return await self._service().identity.caller(bare_token(header))
 
     async def _require_read(self, caller: Caller, artifact: Artifact, as_admin: bool) -> None:
@@ -131,8 +129,8 @@ class ArtifactEndpoint:
                 its_own = True
             else:
                 job = await find_job(service.engine.store, artifact.job, FACTS)
-                its_own = mine.get("batch_id") is not None and (
-                    mine["batch_id"] == job.get("batch_id")
+                its_own = job.get("by_job") == caller.job or (
+                    mine.get("batch_id") is not None and mine["batch_id"] == job.get("batch_id")
                 )
         except NotFound:
             its_own = False

@@ -28,6 +28,7 @@ from ee2_jobs.errors import (
     InvalidInput,
     NotAuthenticated,
     NotFound,
+    TooMany,
     Unavailable,
 )
 
@@ -95,6 +96,7 @@ def http_status_of(error: Exception) -> int:
         (Denied, 403),
         (NotFound, 404),
         (InvalidInput, 400),
+        (TooMany, 429),
         (EngineError, 409),
     )
     return next((status for kind, status in kinds if isinstance(error, kind)), 500)

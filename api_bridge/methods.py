@@ -174,7 +174,8 @@ async def cancel_job(service: Service, caller: Caller, params: Params) -> None:
     """Cancel a job; of a batch, its live children too, before the answer. A job that has ended
     stays as it is, which is no error.
 
-    Fields: `job_id`; `terminated_code` = 0 (by the user; an administrator's 1); `as_admin` = 0.
+    Fields: `job_id`; `terminated_code` = 0 (by the user; an administrator's 1); `reason` (shown to
+    the job's owner); `as_admin` = 0.
     Right: write the job.
     """
     await cancel.cancel_job(
@@ -183,6 +184,7 @@ async def cancel_job(service: Service, caller: Caller, params: Params) -> None:
         required(params, "job_id"),
         terminated_code=code_of_cancel(params),
         as_admin=is_as_admin(params),
+        reason=reason if isinstance(reason := params.get("reason"), str) else None,
     )
 
 
@@ -341,13 +343,17 @@ METHODS: dict[str, Method] = {
     "execution_engine2.list_config": Method(list_config, auth="optional"),
     "execution_engine2.is_admin": Method(is_admin),
     "execution_engine2.get_admin_permission": Method(get_admin_permission),
-    "execution_engine2.run_job": Method(run_job, (dict,), audited="as_admin"),
+    "execution_engine2.run_job": Method(
+        run_job, (dict,), job_token="live", audited="as_admin"
+    ),
     "execution_engine2.run_job_concierge": Method(
         run_job_concierge, (dict, dict), audited="always"
     ),
-    "execution_engine2.run_job_batch": Method(run_job_batch, (list, dict), audited="as_admin"),
+    "execution_engine2.run_job_batch": Method(
+        run_job_batch, (list, dict), job_token="live", audited="as_admin"
+    ),
     "execution_engine2.run_split_aggregate": Method(
-        run_split_aggregate, (dict,), audited="as_admin"
+        run_split_aggregate, (dict,), job_token="live", audited="as_admin"
     ),
     "execution_engine2.retry_job": Method(retry_job, (dict,), audited="as_admin"),
     "execution_engine2.retry_jobs": Method(retry_jobs, (dict,), audited="as_admin"),
@@ -355,8 +361,8 @@ METHODS: dict[str, Method] = {
         cancel_job, (dict,), job_token="always", audited="as_admin", values="none"
     ),
     "execution_engine2.check_job": Method(check_job, (dict,), job_token="always"),
-    "execution_engine2.check_jobs": Method(check_jobs, (dict,)),
-    "execution_engine2.check_job_batch": Method(check_job_batch, (dict,)),
+    "execution_engine2.check_jobs": Method(check_jobs, (dict,), job_token="live"),
+    "execution_engine2.check_job_batch": Method(check_job_batch, (dict,), job_token="live"),
     "execution_engine2.check_job_canceled": Method(
         check_job_canceled, (dict,), job_token="always"
     ),

@@ -1,20 +1,23 @@
 """The OpenAPI description of what is not JSON-RPC, and the page that shows it.
 
-It is written by hand because the routes are plain ASGI; a fuzzer that reads it
+All but the REST API is written by hand because the routes are plain ASGI; a fuzzer that reads it
 (`tests/services/test_fuzz_rest.py`) holds it and the routes together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import swagger_ui_bundle
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+
+from api_bridge.openapi_rest import described
 
 Schema = dict[str, Any]
 
@@ -279,26 +282,34 @@ def _rpc() -> Schema:
     }
 
 
-def document(version: str, base: str, paths: Collection[str]) -> Schema:
+def document(
+    version: str, base: str, paths: Collection[str], mounted: Mapping[str, FastAPI]
+) -> Schema:
     """The description. base: the address that the application is mounted at, as the browser sees
-    it. paths: of the application's routes; the pages are described where they are served."""
+    it. paths: of the application's routes; the pages are described where they are served. mounted:
+    applications that describe themselves, by their path."""
     found: Schema = {
         "/ee2": _rpc(),
         "/ee2/artifacts/{submission}/{job}/{name}": _artifacts(),
         **_awe_paths(),
     }
     found |= {path: page for path, page in _pages().items() if path in paths}
+    schemas: Schema = {}
+    for path, app in mounted.items():
+        more, of_these = described(app, path)
+        found |= more
+        schemas |= of_these
     token: Schema = {"type": "apiKey", "in": "header", "name": "Authorization"}
     return {
         "openapi": "3.0.3",
         "info": {
             "title": "EE2 on Airflow",
             "version": version,
-            "description": "Files and pages of KBase's execution engine, its JSON-RPC address, and "
-            "the resources of AWE that old clients use.",
+            "description": "The REST API of KBase's execution engine, its files and pages, its "
+            "JSON-RPC address, and the resources of AWE that old clients use.",
         },
         "servers": [{"url": base}],
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"airflow": []}],
         "components": {
             "securitySchemes": {
                 "token": {**token, "description": "a user's token, bare, or the job's own"},
@@ -306,6 +317,7 @@ def document(version: str, base: str, paths: Collection[str]) -> Schema:
                 "airflow": {"type": "apiKey", "in": "cookie", "name": "_token"},
             },
             "schemas": {
+                **schemas,
                 "Awe": {
                     "type": "object",
                     "required": ["status", "data", "error"],
@@ -324,13 +336,17 @@ def document(version: str, base: str, paths: Collection[str]) -> Schema:
     }
 
 
-def routes(version: Callable[[], str], paths: Callable[[], Collection[str]]) -> list[Route]:
+def routes(
+    version: Callable[[], str],
+    paths: Callable[[], Collection[str]],
+    mounted: Mapping[str, FastAPI],
+) -> list[Route]:
     """`/ee2/openapi.json`, and `/ee2/docs` with the scripts that it needs: no other site is asked
     for them. version and paths are asked for at each request."""
 
     async def schema(request: Request) -> Response:
         base = request.url.path.removesuffix("/ee2/openapi.json")
-        return JSONResponse(document(version(), base or "/", paths()))
+        return JSONResponse(document(version(), base or "/", paths(), mounted))
 
     async def page(request: Request) -> Response:
         base = request.url.path.rstrip("/")

@@ -1,5 +1,5 @@
 """What the engine shows to a signed-in browser: the jobs of a submission, and their logs; and the
-address at which the engine's own chore has the outbox emptied.
+addresses at which the engine's own chores have the outbox emptied, and ask who triggered a run.
 
 The dashboard will take the place of the page. It is plain on purpose: no script, no style sheet.
 """
@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from api_bridge.errors import TROUBLE, http_status_of, is_trouble, unexpected
-from ee2_jobs import logs
+from ee2_jobs import action_runs, logs
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import EngineError, NotAuthenticated, NotFound
 from ee2_jobs.identity import Caller, is_engine_token
@@ -33,6 +33,10 @@ OVERDUE_S = 10.0
 
 Viewer = Callable[[Request], Awaitable[Caller | None]]
 """Who is signed in with the browser and may look at EE2's pages; None if nobody."""
+
+RunUser = Callable[[str, str], Awaitable[tuple[str, bool] | None]]
+"""Who triggered the run with these ids (of its DAG and its own) by hand, and whether that is an
+administrator; None if nobody did."""
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
@@ -52,11 +56,16 @@ class Pages:
     DAG run, from the DAG's and the submission's id."""
 
     def __init__(
-        self, engine: Callable[[], Engine], viewer: Viewer, run_url: Callable[[str, str], str]
+        self,
+        engine: Callable[[], Engine],
+        viewer: Viewer,
+        run_url: Callable[[str, str], str],
+        run_user: RunUser,
     ) -> None:
         self._engine = engine
         self._viewer = viewer
         self._run_url = run_url
+        self._run_user = run_user
 
     def routes(self) -> list[Route]:
         """For the application that `app.create_app` makes."""
@@ -64,6 +73,7 @@ class Pages:
             Route("/ee2/jobs/{submission}", self._answer(self._jobs), methods=["GET"]),
             Route("/ee2/jobs/{submission}/{job}/log", self._answer(self._log), methods=["GET"]),
             Route("/ee2/outbox", self._answer(self._outbox), methods=["POST"]),
+            Route("/ee2/run_user", self._answer(self._user_of_run), methods=["GET"]),
         ]
 
     def _answer(
@@ -83,15 +93,27 @@ class Pages:
 
         return answer
 
-    async def _outbox(self, request: Request) -> Response:
+    def _for_chores(self, request: Request) -> Engine:
         engine = self._engine()
         token = request.headers.get("authorization", "")
         if not is_engine_token(engine.settings.secret_key, token):
-            raise NotAuthenticated("Only the engine's own chore may do this")
+            raise NotAuthenticated("Only the engine's own chores may do this")
+        return engine
+
+    async def _user_of_run(self, request: Request) -> Response:
+        self._for_chores(request)
+        asked = request.query_params
+        found = await self._run_user(asked.get("dag_id", ""), asked.get("run_id", ""))
+        name, is_admin = found or (None, False)
+        return JSONResponse({"user": name, "is_admin": is_admin})
+
+    async def _outbox(self, request: Request) -> Response:
+        engine = self._for_chores(request)
         ids = [s["_id"] for s in await overdue(engine.store, OVERDUE_S)]
         engine.orchestrator.start(ids)
         # The end of some batches needs the ports of this process.
         await batchapp.settle_due(engine)
+        await action_runs.resume(engine)
         return JSONResponse({"starting": len(ids)})
 
     async def _submission(self, request: Request) -> tuple[Engine, Document]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import InvalidInput, shown
 from ee2_jobs.model import TerminatedCode, truthy
 from ee2_jobs.retry import Retried
 
@@ -30,7 +30,7 @@ def whole(value: Any, field: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:18])
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidInput(f"{field} must be a whole number from 0 on, not {value!r}")
+        raise InvalidInput(f"{field} must be a whole number from 0 on, not {shown(value)}")
     return min(value, 2**62)
 
 

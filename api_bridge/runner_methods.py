@@ -11,7 +11,7 @@ from typing import Any
 
 from api_bridge.service import Method, Service
 from ee2_jobs import objects, runs
-from ee2_jobs.errors import Denied, InvalidInput
+from ee2_jobs.errors import Denied, InvalidInput, shown
 from ee2_jobs.identity import Caller
 from ee2_jobs.requests import required
 
@@ -43,14 +43,15 @@ async def claim(service: Service, caller: Caller, params: Params) -> Any:
     """The runner takes the job, which is `running` then.
 
     Fields: `job_id`; `claim`: a word that is fresh for every start of the runner; `scheduler_id`;
-    `starts` = 1: how often HTCondor has started the job; `host`.
+    `starts` = 1: how often HTCondor has started the job; `host`; `where`: more of where it runs,
+    words by the names `slot`, `group`, `cluster`, `route`, `batch_id`.
     Result: `{"proceed": true, job, app, limits, config, delegate, artifacts_url, submission_id,
     heartbeat_s, log_flush_s, …}`, or `{"proceed": false, reason}`.
     """
     job_id, claim_id = _own(caller, params)
     starts = params.get("starts", 1)
     if not isinstance(starts, int) or not 0 <= starts < 2**31:
-        raise InvalidInput(f"starts must be a whole number from 0 on, not {starts!r}")
+        raise InvalidInput(f"starts must be a whole number from 0 on, not {shown(starts)}")
     return await runs.claim(
         service.engine,
         job_id,
@@ -58,6 +59,7 @@ async def claim(service: Service, caller: Caller, params: Params) -> Any:
         scheduler_id=_text_or_none(params, "scheduler_id"),
         starts=starts,
         host=str(params.get("host") or ""),
+        where=params.get("where"),
     )
 
 
@@ -66,7 +68,8 @@ async def report(service: Service, caller: Caller, params: Params) -> Any:
 
     Fields: `job_id`, `claim`; `lines` as of add_job_logs; `key`: lines that come again with the
     same key are stored once.
-    Result: `{canceled, reason}`: whether to stop.
+    Result: `{canceled, reason, limits}`: whether to stop; if not, `limits` has `time_s` and
+    `time_rule` as they are now.
     """
     job_id, claim_id = _own(caller, params)
     answer = await runs.report(

@@ -15,13 +15,15 @@ from ee2_jobs import silent
 from ee2_jobs.checks import find_job
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, NotAuthenticated
+from ee2_jobs.feed import Feed
 from ee2_jobs.identity import Caller, Identity
 from ee2_jobs.model import TERMINAL, Document, job_oid
 from ee2_jobs.store import Store
 from ee2_jobs.waiting import Waiting
 
 ANYBODY = Caller("")
-FACTS = {"user": 1, "wsid": 1, "authstrat": 1, "submission": 1, "batch_id": 1, "shared": 1}
+FACTS = {"user": 1, "wsid": 1, "authstrat": 1, "submission": 1, "batch_id": 1, "shared": 1,
+         "by_job": 1}  # fmt: skip
 _MAX_REMEMBERED = 50_000
 
 
@@ -94,6 +96,7 @@ class Service:
     identity: Identity
     memory: Memory
     waiting: Waiting
+    feed: Feed
 
 
 @dataclass(frozen=True)

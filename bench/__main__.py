@@ -14,6 +14,9 @@ from ee2_cli.settings import StackError, load_settings
 
 
 def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Families to measure; all if left out")
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help=f"One of {', '.join(FAMILIES)}; may be repeated")
     ] = None,
@@ -24,7 +27,8 @@ def main(
 ) -> None:
     """Measure the running stack; each family of figures is written to a file."""
     try:
-        run(load_settings(), only or [], quick=quick, results=None if quick else results)
+        families = [*(names or ()), *(only or ())]
+        run(load_settings(), families, quick=quick, results=None if quick else results)
     except (StackError, PoolError) as e:
         print(f"ee2 bench: {e}", file=sys.stderr)
         raise typer.Exit(1) from None

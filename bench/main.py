@@ -14,10 +14,12 @@ from bench import (
     batches,
     calls,
     diamond,
+    feed,
     figures,
     idle,
     logs,
     machine,
+    million,
     polling,
     throughput,
     workers,
@@ -36,8 +38,10 @@ FAMILIES: dict[str, Callable[[Engine], list[Figure]]] = {
     "diamond": diamond.measure,
     "throughput": throughput.measure,
     "batches": batches.measure,
+    "million": million.measure,
     "workers": workers.measure,
     "polling": polling.measure,
+    "feed": feed.measure,
 }
 
 

@@ -12,7 +12,14 @@ import sys
 ROLE = "EE2User"
 RESOURCE = "EE2 Jobs"
 # Custom permissions; Airflow gives them to nobody by itself, not even to Admin.
-_BOTH = [("can_read", RESOURCE), ("can_create", RESOURCE), ("can_cancel", RESOURCE)]
+_BOTH = [
+    ("can_read", RESOURCE),
+    ("can_create", RESOURCE),
+    ("can_edit", RESOURCE),
+    ("can_cancel", RESOURCE),
+]
+# To see and change everybody's jobs, and to steer the engine.
+_ADMIN = [("can_admin", RESOURCE)]
 # What a user needs in the Airflow UI to see EE2's pages (without Plugins no page or tab is shown).
 # Not the runs: Airflow's rights are by DAG, and an app's DAG holds the runs and logs of everybody.
 _USER = [
@@ -58,7 +65,7 @@ def _roles(admin: str, password: str) -> None:
 
     with get_application_builder() as builder:
         manager = builder.sm
-        for role_name, permissions in (("Admin", _BOTH), (ROLE, _BOTH + _USER)):
+        for role_name, permissions in (("Admin", _BOTH + _ADMIN), (ROLE, _BOTH + _USER)):
             role = manager.find_role(role_name) or manager.add_role(role_name)
             for action, resource in permissions:
                 manager.add_permission_to_role(role, manager.create_permission(action, resource))

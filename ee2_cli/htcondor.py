@@ -5,11 +5,10 @@ account named in the configuration. Who may do anything in the pool is decided b
 the holder of the engine's token can submit, read or remove. Jobs see the machine's own files and
 programs, as that account.
 
-Where the programs come from is `htcondor_programs`' business. Both modules need the standard
-library only.
+Where the programs come from is `htcondor_programs`' business, what stands in the configuration is
+`htcondor_config`'s. All three need the standard library only.
 """
 
-import dataclasses
 import os
 import pwd
 import secrets
@@ -21,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ee2_cli.htcondor_config import PoolConfig, config_text
 from ee2_cli.htcondor_programs import (
     DAEMONS,
     HELPERS,
@@ -33,40 +33,7 @@ from ee2_cli.htcondor_programs import (
 
 __all__ = ["PoolConfig", "PoolError", "configure", "install", "installed"]
 
-TRUST_DOMAIN = "ee2.local"
-ENGINE_IDENTITY = f"ee2@{TRUST_DOMAIN}"
 STOP_SIGNAL = "QUIT"
-
-
-@dataclasses.dataclass(frozen=True)
-class PoolConfig:
-    """One embedded pool.
-
-    prefix: where `install` puts the programs (unused when the system has its own).
-    local_dir: the pool's configuration, logs, queue, scratch and tokens.
-    port: the one TCP port, on 127.0.0.1 only.
-    user: account that runs the daemons and the jobs when the caller is root; None: the caller.
-    cpus: cores that the pool advertises. Not the machine's number: most jobs of an embedded stack
-        are short or wait for something, the operating system shares the cores well enough, and with
-        two slots a batch of 500 would mostly wait. Memory is what really runs out.
-    memory_mb: memory that the pool advertises; None: what the machine has.
-    """
-
-    prefix: Path
-    local_dir: Path
-    port: int = 9719
-    user: str | None = None
-    cpus: int = 32
-    memory_mb: int | None = None
-
-    @property
-    def config_file(self) -> Path:
-        return self.local_dir / "condor_config"
-
-    @property
-    def token_dir(self) -> Path:
-        """Folder of the engine's token, readable by the caller of `configure` only."""
-        return self.local_dir / "engine-token"
 
 
 def configure(cfg: PoolConfig) -> None:
@@ -91,7 +58,7 @@ def configure(cfg: PoolConfig) -> None:
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
         _give(folder, account)
-    _write(cfg.config_file, _config_text(cfg), 0o644)
+    _write(cfg.config_file, config_text(cfg), 0o644)
     key = cfg.local_dir / "passwords.d" / "POOL"
     if not key.exists():
         # HTCondor un-scrambles the file with the mask DE AD BE EF and ends the key at the first
@@ -106,7 +73,7 @@ def configure(cfg: PoolConfig) -> None:
     if not token.exists():
         create = str(release(cfg.prefix)["BIN"] / "condor_token_create")
         # As the pool's account: the tool refuses a key that belongs to another.
-        said = run([create, "-identity", ENGINE_IDENTITY], _environment(cfg), account)
+        said = run([create, "-identity", cfg.engine_identity], _environment(cfg), account)
         _write(token, said.strip() + "\n", 0o600)
 
 
@@ -152,100 +119,6 @@ def _environment(cfg: PoolConfig) -> dict[str, str]:
     }
 
 
-def _config_text(cfg: PoolConfig) -> str:
-    folders = {
-        **release(cfg.prefix),
-        "LOCAL_DIR": cfg.local_dir,
-        "ETC": cfg.local_dir,
-        **{
-            name.upper(): cfg.local_dir / name
-            for name in ("log", "spool", "execute", "lock", "run")
-        },
-        "SEC_PASSWORD_DIRECTORY": cfg.local_dir / "passwords.d",
-        "SEC_TOKEN_SYSTEM_DIRECTORY": cfg.local_dir / "tokens.d",
-        "SEC_TOKEN_DIRECTORY": cfg.local_dir / "tokens.d",
-        "SEC_TOKEN_POOL_SIGNING_KEY_FILE": cfg.local_dir / "passwords.d" / "POOL",
-    }
-    memory = "" if cfg.memory_mb is None else f"MEMORY = {cfg.memory_mb}\n"
-    return (
-        "# Written by ee2; changes are lost at the next start.\n"
-        + "".join(f"{name} = {folder}\n" for name, folder in folders.items())
-        + f"""
-DAEMON_LIST = MASTER, SHARED_PORT, COLLECTOR, NEGOTIATOR, SCHEDD, STARTD
-use SECURITY: recommended_v9_0
-NUM_CPUS = {cfg.cpus}
-{memory}
-# Loopback only, one port. (NETWORK_INTERFACE alone still listens on IPv6.)
-CONDOR_HOST = 127.0.0.1
-NETWORK_INTERFACE = 127.0.0.1
-BIND_ALL_INTERFACES = False
-ENABLE_IPV6 = False
-NETWORK_HOSTNAME = localhost
-NO_DNS = False
-USE_SHARED_PORT = True
-SHARED_PORT_PORT = {cfg.port}
-COLLECTOR_HOST = 127.0.0.1:{cfg.port}
-UID_DOMAIN = {TRUST_DOMAIN}
-TRUST_DOMAIN = {TRUST_DOMAIN}
-FILESYSTEM_DOMAIN = {TRUST_DOMAIN}
-
-# Nobody gets in without a token signed by this pool, not even to look.
-SEC_DEFAULT_AUTHENTICATION = REQUIRED
-SEC_READ_AUTHENTICATION = REQUIRED
-SEC_CLIENT_AUTHENTICATION = REQUIRED
-SEC_DEFAULT_AUTHENTICATION_METHODS = IDTOKENS
-SEC_CLIENT_AUTHENTICATION_METHODS = IDTOKENS
-COLLECTOR_BOOTSTRAP_SSL_CERTIFICATE = False
-SEC_DEFAULT_INTEGRITY = REQUIRED
-SEC_DEFAULT_ENCRYPTION = REQUIRED
-ALLOW_DAEMON = condor@{TRUST_DOMAIN}
-ALLOW_NEGOTIATOR = condor@{TRUST_DOMAIN}
-ALLOW_ADMINISTRATOR = condor@{TRUST_DOMAIN}
-ALLOW_WRITE = {ENGINE_IDENTITY} condor@{TRUST_DOMAIN}
-ALLOW_READ = {ENGINE_IDENTITY} condor@{TRUST_DOMAIN}
-QUEUE_SUPER_USERS = {ENGINE_IDENTITY}
-
-# A submitted job starts at once; an idle pool takes about 0.5 % of a core.
-NEGOTIATOR_INTERVAL = 2
-NEGOTIATOR_CYCLE_DELAY = 0
-NEGOTIATOR_MIN_INTERVAL = 1
-SCHEDD_INTERVAL = 5
-SCHEDD_MIN_INTERVAL = 1
-UPDATE_INTERVAL = 5
-PERIODIC_EXPR_INTERVAL = 5
-RUNBENCHMARKS = 0
-
-# One slot that is cut to the size of each job.
-SLOT_TYPE_1 = 100%
-SLOT_TYPE_1_PARTITIONABLE = True
-NUM_SLOTS_TYPE_1 = 1
-
-# Jobs run as they would outside: no private mounts (they fail without rights), no containers of
-# HTCondor's own, no benchmarks. A starter whose job does not go must not hold its slot for long.
-MOUNT_UNDER_SCRATCH =
-MOUNT_PRIVATE_DEV_SHM = False
-DOCKER =
-SINGULARITY =
-JAVA =
-ENABLE_URL_TRANSFERS = False
-MachineMaxVacateTime = 15
-
-# After a crash: the master starts the daemons again at once (not after 10 s), and jobs that ran in
-# a pool that is gone run again after a minute (not after the 40 that HTCondor looks for them).
-MASTER_BACKOFF_CONSTANT = 1
-JOB_TRANSFORM_NAMES = EE2_LEASE
-JOB_TRANSFORM_EE2_LEASE @=end
-   SET JobLeaseDuration 60
-@end
-PREEN =
-
-# Who looks after a crash finds the ended jobs here (the default forgets after some 14,000).
-MAX_HISTORY_LOG = 200000000
-MAX_HISTORY_ROTATIONS = 10
-"""
-    )
-
-
 # ------------------------------------------------------------------------------- start and stop
 
 
@@ -289,7 +162,7 @@ def client_config(cfg: PoolConfig) -> dict[str, str]:
     return {
         "collector": f"127.0.0.1:{cfg.port}",
         "token_directory": str(cfg.token_dir),
-        "trust_domain": TRUST_DOMAIN,
+        "trust_domain": cfg.trust_domain,
     }
 
 

@@ -24,16 +24,16 @@ DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 DAEMONS = (
     "condor_master condor_collector condor_negotiator condor_schedd condor_startd condor_starter"
-    " condor_shadow condor_procd"
+    " condor_shadow condor_procd condor_gridmanager condor_c-gahp condor_c-gahp_worker_thread"
 ).split()
 HELPERS = ["condor_shared_port", "condor_gpu_discovery", "condor_power_state"]
 TOOLS = (
     "condor_config_val condor_history condor_hold condor_prio condor_q condor_qedit condor_release"
     " condor_rm condor_status condor_submit condor_submit_dag condor_dagman condor_token_create"
-    " condor_userprio condor_version condor_wait condor_who"
+    " condor_userprio condor_version condor_wait condor_who blahpd"
 ).split()
 STAMP = "complete.json"
-LAYOUT = 1  # raise when the contents of the prefix change, so that an older one is made anew
+LAYOUT = 2  # raise when the contents of the prefix change, so that an older one is made anew
 
 
 class PoolError(Exception):
@@ -43,7 +43,8 @@ class PoolError(Exception):
 def release(prefix: Path) -> dict[str, Path]:
     """Where the programs are, by HTCondor's names for the folders."""
     if (prefix / STAMP).exists():
-        return {name.upper(): prefix / name for name in ("sbin", "bin", "lib", "libexec")}
+        places = {name.upper(): prefix / name for name in ("sbin", "bin", "lib", "libexec")}
+        return {**places, "BLAHPD_LOCATION": prefix}
     sbin = Path(shutil.which("condor_master") or "/usr/sbin/condor_master").resolve().parent
     usr = sbin.parent
     libexec = usr / "libexec/condor"
@@ -219,12 +220,27 @@ def _collect(usr: Path, ready: Path, prefix: Path) -> None:
             libraries[name] = ready / "lib" / name
             shutil.copy2(source, libraries[name])
             queue.append(libraries[name])
+    _collect_blahp(usr, ready)
     for program in programs:
         run([patchelf, "--set-interpreter", str(prefix / "lib" / loader), str(program)])
         run([patchelf, "--set-rpath", "$ORIGIN/../lib", str(program)])
     for name, library in libraries.items():
         if name not in (loader, "libc.so.6"):  # these two must stay as they are
             run([patchelf, "--set-rpath", "$ORIGIN", str(library)])
+
+
+def _collect_blahp(usr: Path, ready: Path) -> None:
+    """The scripts with which blahpd speaks to Slurm, and their configuration."""
+    scripts, etc = ready / "libexec/blahp", ready / "etc"
+    scripts.mkdir()
+    etc.mkdir()
+    for script in sorted((usr / "libexec/blahp").glob("*")):
+        if script.name.startswith(("blah", "slurm_", "__init__")) and not script.is_symlink():
+            shutil.copy2(script, scripts / script.name)
+    # A name that Python 3.12 no longer has: with it no job of Slurm's would ever be seen to start.
+    common = scripts / "blah.py"
+    common.write_text(common.read_text().replace("self.readfp(", "self.read_file("))
+    shutil.copy2(usr.parent / "etc/blah.config", etc / "blah.config")
 
 
 def _patchelf() -> str:

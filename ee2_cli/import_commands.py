@@ -52,7 +52,7 @@ _ToPassword = Annotated[str | None, typer.Option(envvar="EE2_IMPORT_TO_PASSWORD"
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
     """The engine's database: an address, or the stack's."""
 
     uri: str | None
@@ -73,7 +73,7 @@ def import_ujs(
 ) -> None:
     """UserAndJobState: its jobs and key/value state. Stop the service first."""
     run = _moving("ujs", source, database, password, dry_run, restart, batch_rows)
-    _go(_Target(to, to_password), run, report, dry_run)
+    _go(Target(to, to_password), run, report, dry_run)
 
 
 @imports.command("njs")
@@ -90,7 +90,7 @@ def import_njs(
 ) -> None:
     """NarrativeJobService: inputs, outputs and logs of UJS's jobs; before or after `import ujs`."""
     run = _moving("njs", source, database, password, dry_run, restart, batch_rows)
-    _go(_Target(to, to_password), run, report, dry_run)
+    _go(Target(to, to_password), run, report, dry_run)
 
 
 @imports.command("ee2")
@@ -129,7 +129,7 @@ def import_ee2(
         run = _moving(
             "ee2", source, database, password, dry_run, restart, batch_rows, end_live=end_live
         )
-    _go(_Target(to, to_password), run, report, dry_run)
+    _go(Target(to, to_password), run, report, dry_run)
 
 
 def _moving(
@@ -199,8 +199,11 @@ async def _account(
     return Done(source, bars.seconds, bars.rows, reports, waiting, live, ended)
 
 
-def _with_target(target: _Target, use: Callable[[Store], Awaitable[T]]) -> T:
-    """Call `use` with the engine's database; StackError if it cannot be reached."""
+def with_target(
+    target: Target, use: Callable[[Store], Awaitable[T]], cut_off: str = "The import was cut off"
+) -> T:
+    """Call `use` with the engine's database; StackError if it cannot be reached, or `cut_off` if it
+    is lost on the way."""
     from pymongo.errors import PyMongoError
 
     from ee2_cli.settings import StackError
@@ -212,8 +215,8 @@ def _with_target(target: _Target, use: Callable[[Store], Awaitable[T]]) -> T:
             return await use(store)
         except PyMongoError as e:
             raise StackError(
-                f"The import was cut off: {_reason(e)}. Give the same command again: it goes on "
-                "after the last batch that was written"
+                f"{cut_off}: {_reason(e)}. Give the same command again: it goes on "
+                "after the last part that was written"
             ) from None
 
     if target.uri is None:
@@ -221,7 +224,7 @@ def _with_target(target: _Target, use: Callable[[Store], Awaitable[T]]) -> T:
     return asyncio.run(_at_address(target, guarded))
 
 
-async def _at_address(target: _Target, use: Callable[[Store], Awaitable[T]]) -> T:
+async def _at_address(target: Target, use: Callable[[Store], Awaitable[T]]) -> T:
     from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 
     from ee2_cli.settings import StackError
@@ -248,7 +251,7 @@ def _reason(error: Exception) -> str:
 
 
 def _go(
-    target: _Target,
+    target: Target,
     use: Callable[[Store], Awaitable[Done]],
     report_file: Path | None,
     dry_run: bool,
@@ -258,7 +261,7 @@ def _go(
 
     if report_file is not None:
         _write(report_file, "")  # a run may take an hour: tell it now if this cannot be done
-    done = _with_target(target, use)
+    done = with_target(target, use)
     show(done, dry_run)
     if report_file is not None:
         _write(report_file, as_json(done, dry_run))

@@ -12,7 +12,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ee2_cli import import_commands, job_commands, user_commands
+from ee2_cli import (
+    control_commands,
+    group_commands,
+    import_commands,
+    job_commands,
+    limit_commands,
+    migrate_command,
+    user_commands,
+)
 
 if TYPE_CHECKING:
     from ee2_cli.settings import StackSettings
@@ -32,7 +40,11 @@ app.add_typer(user_commands.users, name="user")
 app.add_typer(user_commands.tokens, name="token")
 app.add_typer(user_commands.workspaces, name="workspace")
 app.add_typer(import_commands.imports, name="import")
+app.add_typer(limit_commands.limits, name="limits")
 job_commands.register(app)
+control_commands.register(app)
+group_commands.register(app)
+app.command()(migrate_command.migrate)
 
 _errors = Console(stderr=True, highlight=False)
 

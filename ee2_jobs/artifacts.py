@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import fsspec
 
-from ee2_jobs.errors import InvalidInput, NotFound
+from ee2_jobs.errors import InvalidInput, NotFound, shown
 
 CHUNK_BYTES = 1 << 20
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -41,8 +42,8 @@ class Artifact:
             or _BAD_LETTER.search(path)
         ):
             raise InvalidInput(
-                f"{path!r} is not an artifact's name: submission/job/name, where the first two are "
-                "ids and a name has no '..', no backslash and no control character"
+                f"{shown(path)} is not an artifact's name: submission/job/name, where the first "
+                "two are ids and a name has no '..', no backslash and no control character"
             )
         return cls(parts[0], parts[1], "/".join(names))
 
@@ -98,21 +99,41 @@ class Artifacts:
         finally:
             await asyncio.to_thread(file.close)
 
-    async def delete_older_than(self, days: float) -> int:
-        """Delete the artifacts of submissions whose files are all older than that; how many
-        submissions went."""
-        return await asyncio.to_thread(self._delete_older_than, time.time() - days * 86400)
+    async def older_than(
+        self, days: float, *, in_time: Callable[[], bool] = lambda: True
+    ) -> dict[str, float]:
+        """The submissions whose artifacts are all older than that, the oldest first, and when the
+        newest of each was changed, s. It stops looking when `in_time()` is False."""
+        return await asyncio.to_thread(self._older_than, time.time() - days * 86400, in_time)
 
-    def _delete_older_than(self, limit_s: float) -> int:
+    def _older_than(self, limit_s: float, in_time: Callable[[], bool]) -> dict[str, float]:
+        old: dict[str, float] = {}
         if not self._fs.exists(self._root):
-            return 0
-        gone = 0
-        for folder in self._fs.ls(self._root, detail=False):
-            files = self._fs.find(folder, detail=True).values()
-            if all(_modified_s(info) < limit_s for info in files):
-                self._fs.rm(folder, recursive=True)
-                gone += 1
-        return gone
+            return old
+        names = {str(f).rstrip("/").rpartition("/")[2] for f in self._fs.ls(self._root, False)}
+        for name in sorted(filter(_ID.fullmatch, names)):
+            if not in_time():
+                break
+            # An id begins with the time it was made, so most of the young need no look inside.
+            if int(name[:8], 16) > limit_s:
+                break
+            files = self._fs.find(self._folder(name), detail=True).values()
+            newest_s = max((_modified_s(info) for info in files), default=0.0)
+            if newest_s < limit_s:
+                old[name] = newest_s
+        return old
+
+    async def delete(self, submissions: Sequence[str]) -> None:
+        """Delete all artifacts of these submissions; of one that has none, nothing."""
+        await asyncio.to_thread(self._delete, submissions)
+
+    def _delete(self, submissions: Sequence[str]) -> None:
+        for one in submissions:
+            with contextlib.suppress(FileNotFoundError):  # another run was faster
+                self._fs.rm(self._folder(one), recursive=True)
+
+    def _folder(self, submission: str) -> str:
+        return f"{self._root.rstrip('/')}/{submission}"
 
 
 def _modified_s(info: dict[str, Any]) -> float:

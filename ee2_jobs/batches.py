@@ -7,10 +7,10 @@ from typing import Any
 
 from bson import ObjectId
 
-from ee2_jobs.cancel import parse_terminated_code, terminated
+from ee2_jobs.cancel import ended_by, parse_terminated_code, terminated
 from ee2_jobs.checks import find_job, require_few
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import InvalidInput, shown
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import LIVE, Document, Status, job_oid, now_s
 from ee2_jobs.retry import RETRYABLE, Retried, retry_jobs
@@ -67,7 +67,7 @@ def parse_states(value: Any, possible: Sequence[str], what: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(s in possible for s in value):
         raise InvalidInput(
             f"status_list must be a list of states of jobs that can be {what}: one or more of "
-            f"{', '.join(possible)}; not {value!r}"
+            f"{', '.join(possible)}; not {shown(value)}"
         )
     return list(dict.fromkeys(value))
 
@@ -99,7 +99,7 @@ async def cancel_by_status(
     chosen = [c["_id"] for c in await _children(engine.store, parent) if c["status"] in wanted]
     if not chosen:
         return []
-    fields = terminated(code)
+    fields = terminated(code, by=ended_by(caller, as_admin=as_admin))
     jobs = engine.store.jobs
     # In another of the states by now: cancelled all the same. Ended by itself: left alone.
     await jobs.update_many({"_id": {"$in": chosen}, "status": {"$in": wanted}}, {"$set": fields})

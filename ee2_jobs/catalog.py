@@ -58,13 +58,15 @@ class Method(BaseModel):
 
 
 class App(BaseModel):
-    """A module at one version. `git_commit` is what a job record stores as `service_ver`."""
+    """A module at one version. `git_commit` is what a job record stores as `service_ver`. `owners`
+    are the users who may say how long its jobs may run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     module: str
     version: str
     methods: dict[str, Method]
+    owners: tuple[str, ...] = ()
     git_commit: str = ""
     folder: str = ""
 
@@ -108,6 +110,10 @@ class Catalog(Protocol):
         """The module at a version (tag `release`, `beta`, `dev`, a version number or a commit;
         null is `release`), with at least the method `function` among its methods if there is one.
         InvalidInput names the module or version that is not there."""
+        ...
+
+    async def owned_by(self, user: str) -> frozenset[str]:
+        """The modules that a user owns, as far as the catalog can tell."""
         ...
 
     async def log_exec_stats(self, stats: ExecStats) -> None:
@@ -160,6 +166,12 @@ class LocalCatalog:
         app = App.model_validate(found)
         self._cache[key] = (time.monotonic() + self.KEEP_S, app)
         return app
+
+    async def owned_by(self, user: str) -> frozenset[str]:
+        """See the port: whose `owners` in `app.yaml` name the user."""
+        return frozenset(
+            await self._store.apps.distinct("module", {"current": True, "owners": user})
+        )
 
     async def log_exec_stats(self, stats: ExecStats) -> None:
         """See the port: one document per job in `ee2_exec_stats`."""

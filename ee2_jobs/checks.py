@@ -5,6 +5,7 @@ Shapes and texts are EE2's (`ee2-api` 2.16 to 2.22, `clients` 2.2). Times leave 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from bson import ObjectId
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput, NotFound
 from ee2_jobs.identity import Caller
-from ee2_jobs.model import TERMINAL, Document, StageName, Status, job_oid, to_ms
+from ee2_jobs.model import TERMINAL, Document, StageName, Status, job_oid
 from ee2_jobs.rights import (
     Level,
     find_permitted,
@@ -27,6 +28,7 @@ from ee2_jobs.rights import (
 from ee2_jobs.store import Store
 
 ONE_BATCH = 10_000  # a first answer of 101 records costs a second round trip
+_PART, _AT_ONCE = 1000, 3  # of many records that are read together
 MAX_PARTS = 20  # of a nested field's name
 MAX_FIELDS = 1000  # in one call
 MAX_IDS = 200_000  # the same: more than a batch has
@@ -40,11 +42,12 @@ DERIVED = ("job_id", "created", "batch_job", "batch_id", "child_jobs", "retry_id
            "retry_saved_toggle", "child_counts", "stage_jobs")
 JOB_INPUT = ("wsid", "method", "requested_release", "params", "service_ver", "app_id",
              "source_ws_objects", "parent_job_id", "requirements", "narrative_cell_info")
-_PLAIN = frozenset(PLAIN)
-_NEEDED = {"user", "wsid", "authstrat", "shared", "updated", "batch_job", "child_jobs"}
+_PLAIN, _TIMES = frozenset(PLAIN), frozenset(TIMES)
+_NEEDED = {"user", "wsid", "authstrat", "shared", "by_job", "updated", "batch_job", "child_jobs"}
 _HIDDEN = ("claim", "remove", "submission", "stage", "role", "index", "try", "superseded",
-           "job_requirements", "time_limit_s", "attempt", "round", "seen", "reprioritise", "saved",
-           "abandoned")
+           "job_requirements", "time_limit_s", "time_limit_rule", "time_limit_base", "retime",
+           "attempt", "round", "seen", "reprioritise", "saved", "abandoned", "ended_by", "expected",
+           "batch_end")
 
 
 async def find_job(store: Store, job_id: Any, projection: Document | None = None) -> Document:
@@ -71,6 +74,26 @@ def parse_exclude(value: Any) -> frozenset[str]:
                 f"{', '.join(sorted({*PLAIN, *TIMES, *DERIVED}))}"
             )
     return fields
+
+
+async def read_many(
+    store: Store, oids: Sequence[ObjectId], fields: Document, query: Document | None = None
+) -> list[Document]:
+    """The records with these ids that there are (and that `query` matches), in no order.
+
+    Many are read in parts, a few at the same time: while one part is taken apart here, MongoDB
+    gathers the next ones, which is a third of the time."""
+    parts = [oids[i : i + _PART] for i in range(0, len(oids), _PART)]
+    few = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(part: Sequence[ObjectId]) -> list[Document]:
+        async with few:
+            found = store.jobs.find(
+                {**(query or {}), "_id": {"$in": list(part)}}, fields, batch_size=_PART + 1
+            )
+            return await found.to_list()
+
+    return [job for found in await asyncio.gather(*map(read, parts)) for job in found]
 
 
 def is_field(name: str) -> bool:
@@ -108,11 +131,11 @@ def projection(exclude: frozenset[str]) -> Document:
 def job_state(job: Document, exclude: frozenset[str] = frozenset()) -> Document:
     """One record as the wire's JobState: absent fields stay absent, the starred ones of EE2's list
     are always there. `error` is always a mapping: clients break on a plain string."""
-    oid: ObjectId = job["_id"]
+    job_id = str(job["_id"])
     retry_ids = job.get("retry_ids", [])
     state: Document = {
-        "job_id": str(oid),
-        "created": int.from_bytes(oid.binary[:4], "big") * 1000,
+        "job_id": job_id,
+        "created": int(job_id[:8], 16) * 1000,
         "batch_job": bool(job.get("batch_job", False)),
         "batch_id": job.get("batch_id"),
         "child_jobs": job.get("child_jobs") or [],
@@ -126,8 +149,8 @@ def job_state(job: Document, exclude: frozenset[str] = frozenset()) -> Document:
         if field in _PLAIN:
             if value is not None:
                 state[field] = value
-        elif value and field in TIMES:
-            state[field] = to_ms(value)
+        elif value and field in _TIMES:
+            state[field] = round(float(value) * 1000)  # to_ms, without the call
     if "updated" not in state and "updated" not in exclude:
         state["updated"] = state["created"]
     if "error" in state:
@@ -233,11 +256,7 @@ async def check_jobs(
     if as_admin:
         require_admin(caller, Level.READ)
     wanted = {str(job_id): job_oid(job_id) for job_id in job_ids}
-    jobs = await engine.store.jobs.find(
-        {"_id": {"$in": list(set(wanted.values()))}},
-        projection(fields),
-        batch_size=ONE_BATCH,
-    ).to_list()
+    jobs = await read_many(engine.store, list(set(wanted.values())), projection(fields))
     if as_admin and not jobs:
         raise NotFound(f"Cannot find job with ids: {[str(j) for j in wanted]}")
     if as_admin:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ee2_jobs.catalog import Catalog
-from ee2_jobs.settings import ClientGroups, Settings
+from ee2_jobs.client_groups import ClientGroups, GroupsFile
+from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
 from ee2_jobs.workspaces import Workspaces
 
@@ -34,7 +35,7 @@ class Engine:
 
     store: Store
     settings: Settings
-    groups: ClientGroups
+    groups: GroupsFile | ClientGroups
     catalog: Catalog
     workspaces: Workspaces
     orchestrator: Orchestrator = field(default_factory=NoOrchestrator)

@@ -6,6 +6,21 @@ text (`docs/compatibility.md`), the text is EE2's.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+_SHOWN_LETTERS = 100
+
+
+def shown(value: Any) -> str:
+    """A value that a client sent, for a message: as JSON, the way it was sent, and not all of a
+    long one."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = f'"{value}"'
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}…"
+
 
 class EngineError(Exception):
     """Base of all errors that a caller of the engine may see; `str(e)` is the message."""
@@ -33,3 +48,11 @@ class WrongState(EngineError):
 
 class Unavailable(EngineError):
     """Something the engine leans on does not answer now; the same call may succeed later."""
+
+
+class TooMany(EngineError):
+    """The caller has asked for too much at once. retry_after_s: when it may try again."""
+
+    def __init__(self, message: str, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

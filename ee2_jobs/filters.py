@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import InvalidInput, shown
 from ee2_jobs.model import Document, job_oid
 
 MAX_VALUES = 1000
@@ -108,7 +108,7 @@ def _condition(name: str, given: Any) -> Condition:
     if comparison in ("in", "nin"):
         values = given.split(",") if isinstance(given, str) else given
         if not isinstance(values, list):
-            raise InvalidInput(f"filter: {name} must be a list of values, not {given!r}")
+            raise InvalidInput(f"filter: {name} must be a list of values, not {shown(given)}")
         if len(values) > MAX_VALUES:
             raise InvalidInput(f"filter: {name}: at most {MAX_VALUES} values, not {len(values)}")
         wanted: Any = [_plain(v, kind, name) for v in values]
@@ -138,7 +138,7 @@ def _plain(value: Any, kind: _Kind, name: str) -> Any:
                     return number
     except (ValueError, OverflowError):
         pass
-    raise InvalidInput(f"filter: {name} must be {kind.value}, not {value!r}")
+    raise InvalidInput(f"filter: {name} must be {kind.value}, not {shown(value)}")
 
 
 def _flag(value: Any) -> bool:

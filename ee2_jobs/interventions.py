@@ -7,9 +7,11 @@ from typing import Any
 
 from ee2_jobs import logs
 from ee2_jobs.checks import find_job, job_state
+from ee2_jobs.controls import controls
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput, NotFound, WrongState
+from ee2_jobs.errors import InvalidInput, NotFound, WrongState, shown
 from ee2_jobs.identity import Caller
+from ee2_jobs.limits.users import user_limits
 from ee2_jobs.model import LIVE, TERMINAL, WAITING, Document, ErrorCode, Status, job_oid, now_s
 from ee2_jobs.rights import Level, require_admin
 from ee2_jobs.runs import end, failed
@@ -30,7 +32,7 @@ async def force_status(engine: Engine, caller: Caller, job_id: Any, status: Any)
     if not job_id or not status:
         raise InvalidInput("Please provide both job_id and status")
     if status not in list(Status):
-        raise InvalidInput(f"status must be one of {', '.join(Status)}, not {status!r}")
+        raise InvalidInput(f"status must be one of {', '.join(Status)}, not {shown(status)}")
     job = await find_job(engine.store, job_oid(job_id))
     now = now_s()
     changes: Document = {"status": status, "updated": now}
@@ -51,18 +53,18 @@ async def end_held_job(engine: Engine, caller: Caller, scheduler_id: Any) -> Doc
     log; returns the record as a JobState with `_id`. One that has ended is returned as it is.
 
     scheduler_id: `cluster.proc`, or `cluster` where only one job of the cluster can be meant.
-    WrongState for a job that has not run and whose batch lets only so many of its jobs run at a
-    time: such jobs wait in HTCondor's queue on hold. For full administrators (`ee2-api` 2.25).
+    WrongState for a job that has not run and that a rule of the engine may hold back (a limit, a
+    window, a pause): such jobs wait in HTCondor's queue on hold. For full administrators
+    (`ee2-api` 2.25).
     """
     require_admin(caller, Level.WRITE)
     job = await _held(engine, str(scheduler_id or "").strip(), scheduler_id)
     if job["status"] in WAITING and "claim" not in job:
-        query = {"_id": job.get("submission"), "window": {"$exists": True}}
-        submission = await engine.store.submissions.find_one(query, {"window": 1})
-        if submission is not None:
+        why = await _waits_for(engine, job)
+        if why is not None:
             raise WrongState(
-                f"Job {job['_id']} is held by the engine and waits for its turn: of its batch, at "
-                f"most {submission['window']} jobs run at a time. Cancel it if it is not wanted"
+                f"Job {job['_id']} is held by the engine and waits for its turn: {why}. Cancel it "
+                "if it is not wanted"
             )
     fields: Document = {"name": HELD, "code": 2, "message": HELD_TEXT, "error": HELD_TEXT}
     ending = failed(HELD, int(ErrorCode.TERMINATED_BY_AUTOMATION), fields)
@@ -71,6 +73,25 @@ async def end_held_job(engine: Engine, caller: Caller, scheduler_id: Any) -> Doc
         await logs.append(engine.store, job["_id"], [line], f"held.{job['_id']}")
     job = await find_job(engine.store, job["_id"])
     return {**job_state(job), "_id": str(job["_id"])}
+
+
+async def _waits_for(engine: Engine, job: Document) -> str | None:
+    """The rule by which the engine itself may hold a job that has not run; None if none does."""
+    query = {"_id": job.get("submission"), "window": {"$exists": True}}
+    submission = await engine.store.submissions.find_one(query, {"window": 1})
+    if submission is not None:
+        return f"of its batch, at most {submission['window']} jobs run at a time"
+    switched = await controls(engine.store)
+    if switched.paused is not None:
+        return "the engine is paused"
+    wanted = (job.get("job_input") or {}).get("requirements") or {}
+    group = wanted.get("clientgroup") or engine.groups.default
+    if group in switched.drained:
+        return f"the client group {group} is drained"
+    limit = (await user_limits(engine.store)).of(job["user"])
+    if limit is not None:
+        return f"of {job['user']}'s jobs, at most {limit} run at a time"
+    return None
 
 
 async def _held(engine: Engine, wanted: str, given: Any) -> Document:
@@ -86,7 +107,8 @@ async def _held(engine: Engine, wanted: str, given: Any) -> Document:
         elif int(proc) == 0:
             # EE2's own records hold the cluster alone.
             query = {"scheduler_id": {"$in": [wanted, cluster]}}
-        fields = {"status": 1, "scheduler_id": 1, "submission": 1, "claim.id": 1}
+        fields = {"status": 1, "scheduler_id": 1, "submission": 1, "claim.id": 1, "user": 1,
+                  "job_input.requirements": 1}
         live = {**query, "status": {"$in": list(LIVE)}}
         jobs = await engine.store.jobs.find(live, fields).limit(2).to_list()
         if not jobs:

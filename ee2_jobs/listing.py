@@ -22,11 +22,13 @@ from ee2_jobs.checks import (
     outermost,
     parse_exclude,
     projection,
+    read_many,
     states_of,
 )
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import Denied, InvalidInput
+from ee2_jobs.errors import Denied, InvalidInput, shown
 from ee2_jobs.filters import Condition, parse_filter
+from ee2_jobs.id_counts import first_id, second_of
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document, missing, parse_time_s
 from ee2_jobs.requests import parse_wsid
@@ -66,9 +68,12 @@ async def workspace_jobs(
     if not as_admin:
         # The others' jobs that no workspace shares stay theirs.
         query["$or"] = [{"authstrat": "kbaseworkspace"}, {"user": caller.user}]
-    found = engine.store.jobs.find(query, projection(fields), batch_size=ONE_BATCH)
+    # Of a large workspace the ids come first, from the index alone: see read_many.
+    ids = engine.store.jobs.find({"wsid": wsid}, {"_id": 1}, batch_size=ONE_BATCH)
+    oids = [job["_id"] async for job in ids.sort("_id", 1)]
+    jobs = await read_many(engine.store, oids, projection(fields), query)
     # Oldest first: what a parent lists was stored before it was listed, and is younger.
-    jobs = await found.sort("_id", 1).to_list()
+    jobs.sort(key=lambda job: job["_id"].binary)
     listed = {str(job["_id"]) for job in jobs}
     elsewhere = {c for job in jobs for c in job.get("child_jobs") or () if c not in listed}
     hidden: dict[str, Any] = {}
@@ -111,20 +116,29 @@ async def date_range(
             f"user={user} token={caller.user}"
         )
     if not isinstance(user, str):
-        raise InvalidInput(f"user must be a string, not {user!r}")
+        raise InvalidInput(f"user must be a string, not {shown(user)}")
     first, end = _span(params.get("start_time"), params.get("end_time"))
     wanted = _parse_projection(params.get("projection"))
     conditions = parse_filter(params.get("filter"))
     if user != ALL_USERS:
         conditions = [c for c in conditions if c.name != "user"]
-    if offset > MAX_OFFSET:
+    plain = user == ALL_USERS and not conditions
+    if offset > MAX_OFFSET and not plain:
         raise InvalidInput(
-            f"offset: at most {MAX_OFFSET}. For what comes after, give the last job's id as the "
-            "filter id__gt (descending: id__lt), or a shorter span of time"
+            f"offset: at most {MAX_OFFSET} with a user or a filter. For what comes after, give the "
+            "last job's id as the filter id__gt (descending: id__lt), or a shorter span of time"
         )
     most = engine.settings.max_list_jobs
     limit = min(DEFAULT_LIMIT if limit is None else limit or most, most)
-    clauses: list[Document] = [{"_id": {"$gte": first, "$lt": end}}]
+    start = None
+    if plain:
+        start = await engine.store.id_counts.start(
+            second_of(first), second_of(end), offset, ascending=ascending
+        )
+    skip, low, high = min(offset, 2**62), first, end
+    if start is not None:
+        skip, low, high = start.skip, first_id(start.first_s), first_id(start.end_s)
+    clauses: list[Document] = [{"_id": {"$gte": low, "$lt": high}}]
     if user != ALL_USERS:
         clauses.append({"user": user})
     query = {"$and": clauses + [c.query for c in conditions]}
@@ -132,12 +146,14 @@ async def date_range(
     found = await (
         jobs.find(query, _fetched(wanted), batch_size=ONE_BATCH, max_time_ms=_QUERY_MS)
         .sort("_id", 1 if ascending else -1)
-        .skip(offset)
+        .skip(skip)
         .limit(limit)
         .to_list()
     )
     matching = offset + len(found)
-    if len(found) == limit or (offset and not found):
+    if start is not None:
+        matching = max(start.matching, matching if found else 0)
+    elif len(found) == limit or (offset and not found):
         matching = await jobs.count_documents(query, maxTimeMS=_QUERY_MS)
     return {
         "jobs": [_listed(job) for job in found],
@@ -160,7 +176,7 @@ def _span(start: Any, end: Any) -> tuple[ObjectId, ObjectId]:
     start_s, end_s = _second(start), _second(end)
     if start_s > end_s:
         raise InvalidInput("The start time cannot be greater than the end time.")
-    return _first_id(start_s), _first_id(end_s)
+    return first_id(start_s), first_id(end_s)
 
 
 def _second(value: Any) -> int:
@@ -168,10 +184,6 @@ def _second(value: Any) -> int:
         return min(max(int(parse_time_s(value)), 0), _LAST_SECOND)
     except (ValueError, OverflowError):
         raise InvalidInput(f"Cannot convert time_input into timestamps: {value}") from None
-
-
-def _first_id(second: int) -> ObjectId:
-    return ObjectId(f"{second:08x}{'0' * 16}")
 
 
 def _parse_projection(value: Any) -> list[str]:

@@ -129,9 +129,9 @@ async def _append_part(
     if key is not None:
         push["keys"] = {"$each": [key], "$slice": -_KEYS_KEPT}
     while True:
-        newest = await _newest(store, job, 1 if key is None else _KEY_BUCKETS)
+        newest = await newest_buckets(store, job, 1 if key is None else _KEY_BUCKETS)
         if any(key in bucket["keys"] for bucket in newest):
-            return _end(newest[0])
+            return end_of(newest[0])
         if not newest or not _is_open(newest[0]):
             await _new_bucket(store, job, newest[0] if newest else None)
             continue
@@ -151,10 +151,10 @@ async def _append_part(
             return_document=ReturnDocument.AFTER,
         )
         if bucket is not None:
-            return _end(bucket)
+            return end_of(bucket)
 
 
-async def _newest(store: Store, job: ObjectId, how_many: int) -> list[Document]:
+async def newest_buckets(store: Store, job: ObjectId, how_many: int) -> list[Document]:
     """The last buckets without their lines, the last one first. A batch is sent again soon or
     never, so its key is looked for in these only."""
     fields = {"base": 1, "count": 1, "bytes": 1, "keys": 1}
@@ -166,7 +166,7 @@ def _is_open(bucket: Document) -> bool:
     return bool(bucket["count"] < BUCKET_LINES and bucket["bytes"] < BUCKET_BYTES)
 
 
-def _end(bucket: Document) -> int:
+def end_of(bucket: Document) -> int:
     """The number of the line after the bucket's last."""
     return int(bucket["base"] + bucket["count"])
 
@@ -176,7 +176,7 @@ async def _new_bucket(store: Store, job: ObjectId, last: Document | None) -> Non
     it is None), unless another writer just did."""
     document = {
         "job": job,
-        "base": await count(store, job) if last is None else _end(last),
+        "base": await count(store, job) if last is None else end_of(last),
         "count": 0,
         "bytes": 0,
         "keys": [],
@@ -190,11 +190,12 @@ async def _new_bucket(store: Store, job: ObjectId, last: Document | None) -> Non
 
 
 async def _last(store: Store, job: ObjectId) -> Document | None:
-    newest = await _newest(store, job, 1)
+    newest = await newest_buckets(store, job, 1)
     return newest[0] if newest else None
 
 
-async def _old_log(store: Store, job: ObjectId) -> Document | None:
+async def old_log(store: Store, job: ObjectId) -> Document | None:
+    """The log that EE2 wrote, as it stored it; None if there is none."""
     return await store.old_logs.find_one({"_id": job})
 
 
@@ -203,14 +204,14 @@ async def _touch(store: Store, job: ObjectId) -> int:
     if last is None:
         await _new_bucket(store, job, None)
         return await count(store, job)
-    return _end(last)
+    return end_of(last)
 
 
 async def count(store: Store, job: ObjectId) -> int:
     """How many lines the log has; 0 if there is none."""
     last = await _last(store, job)
     if last is not None:
-        return _end(last)
+        return end_of(last)
     # EE2's own counts are too low where two writers met.
     size = {"$size": {"$ifNull": ["$lines", []]}}
     old = await store.old_logs.find_one({"_id": job}, {"lines": size})
@@ -228,18 +229,21 @@ async def read(
     last = await store.log_buckets.find_one({"job": job}, {"keys": 0}, sort=[("base", -1)])
     if last is not None and skip_lines >= last["base"]:
         # The end of the log, which is what is asked for again and again while a job runs.
-        return LogPage(tuple(_cut(_lines_of(last), last["base"], skip_lines, limit)), _end(last))
+        end = lines_between(stored_lines(last), last["base"], skip_lines, limit)
+        return LogPage(tuple(end), end_of(last))
     old = None
     first = await store.log_buckets.find_one({"job": job}, {"base": 1}, sort=[("base", 1)])
     if last is None or (first is not None and first["base"] > 0 and skip_lines < first["base"]):
-        old = await _old_log(store, job)
+        old = await old_log(store, job)
     if last is None and old is None:
+        if await store.jobs.find_one({"_id": job, "log_expired": {"$gt": 0}}, ["_id"]):
+            return LogPage((), 0)  # there was one, which was deleted by age
         raise NotFound(f"Cannot find job log with id: {job}")
-    total = _end(last) if last else len((old or {}).get("lines", ()))
+    total = end_of(last) if last else len((old or {}).get("lines", ()))
     lines: list[Line] = []
     wanted = total if limit is None else limit
     if old is not None:
-        lines += _cut(_lines_of(old), 0, skip_lines, wanted)
+        lines += lines_between(stored_lines(old), 0, skip_lines, wanted)
     if last is not None and len(lines) < wanted:
         start = await store.log_buckets.find_one(
             {"job": job, "base": {"$lte": skip_lines}}, {"base": 1}, sort=[("base", -1)]
@@ -248,18 +252,24 @@ async def read(
             {"job": job, "base": {"$gte": start["base"] if start else 0}}, {"keys": 0}
         ).sort("base", 1)
         async for bucket in cursor:
-            lines += _cut(_lines_of(bucket), bucket["base"], skip_lines, wanted - len(lines))
+            lines += lines_between(
+                stored_lines(bucket), bucket["base"], skip_lines, wanted - len(lines)
+            )
             if len(lines) >= wanted:
                 break
     return LogPage(tuple(lines), total)
 
 
-def _lines_of(document: Document) -> list[Document]:
+def stored_lines(document: Document) -> list[Document]:
     """The stored lines of a bucket or of a log that EE2 wrote."""
     return document.get("lines") or []
 
 
-def _cut(stored: Sequence[Document], base: int, skip: int, wanted: int | None) -> list[Line]:
+def lines_between(
+    stored: Sequence[Document], base: int, skip: int, wanted: int | None
+) -> list[Line]:
+    """Stored lines, the first of which has the number `base`: those from number `skip` on, at most
+    `wanted`."""
     start = max(0, skip - base)
     end = None if wanted is None else start + wanted
     return [

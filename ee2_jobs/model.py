@@ -12,19 +12,32 @@ Fields of our own beside EE2's:
 | `index`      | place in the stage, from 0 |
 | `try`        | try number of the stage's Airflow task that runs the job |
 | `claim`      | the run on a node that holds the job: {id, scheduler_id, starts, host, at} |
+| `where`      | where the newest run is or was: {host, slot, group, cluster, route, batch_id} |
 | `usage`      | resources used, measured by the runner |
 | `priority`   | -20 to 20, higher first among the user's own jobs |
+| `level`      | 0 (or absent) for what a user submitted, 1 for what such a job submitted, … |
+| `by_job`     | id of the job whose own token submitted this one (`offspring.py`) |
 | `reprioritise` | true while the pool still has to be told of a changed priority |
+| `time_limit_s` | how long one run of the job may take, s |
+| `time_limit_rule` | what set that limit, in words |
+| `time_limit_base` | what it would be without rules (`limits/time.py`) |
+| `retime`     | true while the pool still has to be told of a changed time limit |
 | `shared`     | users who may read a job that has no workspace |
 | `seen`       | when the job's runner was last heard of, s |
 | `told`       | when the job's execution statistics were sent to the catalog, s |
 | `remove`     | true while the job's HTCondor job still has to be removed |
+| `ended_by`   | who cancelled the job: {kind: `user`, `admin` or `runner`, user, reason, action} |
 | `abandoned`  | true for a child that its batch's parent was made to let go |
+| `batch_end`  | on a batch's parent, {status, at}: how and when all of it had ended |
 | `saved`      | objects that the job has saved: [{name, ref}] |
 | `superseded` | true once a newer attempt of the same job exists |
 | `attempt`    | from 2 on, which attempt this is within the stage's try (`rounds.py`) |
 | `round`      | from 2 on, the round of the stage's try that the attempt belongs to |
 | `job_requirements` | the requirements the client asked for, kept for retries |
+| `held` | while the pool holds the job for a reason of its own: {code, subcode, reason, at} |
+| `released` | when the engine released the job from such a hold, once: {code, at} |
+| `expected` | what was expected when it was queued: {at, start: [from, to], end: [from, to]}, s |
+| `log_expired` | when the job's log was deleted by age, s |
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 from ee2_jobs.checks import find_job
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import InvalidInput, shown
 from ee2_jobs.requests import required, storable
 from ee2_jobs.workspaces import NewObject
 
@@ -30,11 +30,11 @@ async def save_object(engine: Engine, job_id: str, params: Mapping[str, Any]) ->
     name, kind = required(params, "name"), required(params, "type")
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():
         raise InvalidInput(
-            f"name: {name!r} cannot be an object's name: letters, digits and |._- (not digits "
+            f"name: {shown(name)} cannot be an object's name: letters, digits and |._- (not digits "
             "alone), at most 255"
         )
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
-        raise InvalidInput(f"type must be Module.Type, not {kind!r}")
+        raise InvalidInput(f"type must be Module.Type, not {shown(kind)}")
     meta = params.get("meta") or {}
     if not isinstance(meta, Mapping) or not all(isinstance(v, str) for v in meta.values()):
         raise InvalidInput("meta must be a mapping of texts")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from ee2_jobs.model import LIVE, Document, Status, now_s
+from ee2_jobs import logs
+from ee2_jobs.limits.words import with_rule
+from ee2_jobs.model import LIVE, Document, ErrorCode, Status, now_s
 from ee2_jobs.store import Store
 
 
@@ -19,13 +21,18 @@ def engine_error(message: str, code: int) -> Document:
 
 @dataclass(frozen=True)
 class PoolEnd:
-    """What the pool says of a job that the runner did not end itself."""
+    """What the pool says of a job that the runner did not end itself.
+
+    line: for the job's log, beside the message. among: states in which the record may be.
+    """
 
     job_id: str
     status: Status
     code: int
     message: str
     remove: bool = False
+    line: str | None = None
+    among: tuple[str, ...] = LIVE
 
 
 async def apply_pool_ends(store: Store, ends: Sequence[PoolEnd]) -> int:
@@ -35,7 +42,7 @@ async def apply_pool_ends(store: Store, ends: Sequence[PoolEnd]) -> int:
         return 0
     now = now_s()
     updates = []
-    for one in ends:
+    for one in await _with_rules(store, ends):
         fields: Document = {
             "status": one.status.value,
             "finished": now,
@@ -50,11 +57,35 @@ async def apply_pool_ends(store: Store, ends: Sequence[PoolEnd]) -> int:
             fields["remove"] = True
         updates.append(
             UpdateOne(
-                {"_id": ObjectId(one.job_id), "status": {"$in": list(LIVE)}}, {"$set": fields}
+                {"_id": ObjectId(one.job_id), "status": {"$in": list(one.among)}}, {"$set": fields}
             )
         )
     done = await store.jobs.bulk_write(updates, ordered=False)
+    await _log(store, {ObjectId(e.job_id): e.line for e in ends if e.line}, now)
     return done.modified_count
+
+
+async def _log(store: Store, lines: dict[ObjectId, str], ended_s: float) -> None:
+    """Add a last line to the logs of those of the jobs that ended just then."""
+    if not lines:
+        return
+    mine = store.jobs.find({"_id": {"$in": list(lines)}, "finished": ended_s}, ["_id"])
+    async for job in mine:
+        line = logs.Line(lines[job["_id"]], is_error=True, time_s=ended_s)
+        await logs.append(store, job["_id"], [line], f"held.{job['_id']}")
+
+
+async def _with_rules(store: Store, ends: Sequence[PoolEnd]) -> list[PoolEnd]:
+    """The ends; those at a time limit name the rule that set it, which the pool does not know."""
+    late = [ObjectId(one.job_id) for one in ends if one.status == Status.ERROR
+            and one.code == ErrorCode.OVER_TIME_LIMIT]
+    if not late:
+        return list(ends)
+    found = store.jobs.find({"_id": {"$in": late}}, {"time_limit_rule": 1})
+    rules = {str(job["_id"]): job.get("time_limit_rule") async for job in found}
+    return [
+        replace(one, message=with_rule(one.message, rules.get(one.job_id))) for one in ends
+    ]
 
 
 async def to_remove(store: Store, limit: int = 5000) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import Denied, InvalidInput, WrongState
+from ee2_jobs.errors import Denied, InvalidInput, WrongState, shown
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import WAITING, Document, now_s
 from ee2_jobs.rights import Level, find_permitted
@@ -29,7 +29,7 @@ def parse_priority(value: Any) -> int | None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not LOWEST <= value <= HIGHEST:
         raise InvalidInput(
-            f"priority must be a whole number from {LOWEST} to {HIGHEST}, not {value!r}"
+            f"priority must be a whole number from {LOWEST} to {HIGHEST}, not {shown(value)}"
         )
     return value
 

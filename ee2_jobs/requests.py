@@ -13,7 +13,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import InvalidInput, shown
 from ee2_jobs.model import Document, StageName, Status, missing, now_s
 from ee2_jobs.priority import parse_priority
 from ee2_jobs.requirements import Requirements
@@ -79,7 +79,7 @@ def _text(params: Mapping[str, Any], field: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidInput(f"{field} must be a string, not {value!r}")
+        raise InvalidInput(f"{field} must be a string, not {shown(value)}")
     return value.strip() or None
 
 
@@ -90,7 +90,9 @@ def parse_method(value: Any, field: str = "method") -> tuple[str, str]:
             f"Unrecognized {field}: '{value}'. Please input module_name.function_name"
         )
     if not isinstance(value, str):
-        raise InvalidInput(f"{field} must be a string module_name.function_name, not {value!r}")
+        raise InvalidInput(
+            f"{field} must be a string module_name.function_name, not {shown(value)}"
+        )
     if value.count(".") != 1:
         if "." not in value:
             raise InvalidInput(
@@ -112,7 +114,7 @@ def parse_app_id(value: Any, module: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidInput(f"app_id must be a string, not {value!r}")
+        raise InvalidInput(f"app_id must be a string, not {shown(value)}")
     text = value.strip()
     if not text:
         return None
@@ -145,7 +147,7 @@ def parse_parent_id(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str | int) or len(text := str(value)) > MAX_LABEL:
-        raise InvalidInput(f"parent_job_id must be a job's id, not {str(value)[:MAX_LABEL]!r}")
+        raise InvalidInput(f"parent_job_id must be a job's id, not {shown(str(value)[:MAX_LABEL])}")
     return text
 
 
@@ -154,7 +156,7 @@ def parse_wsid(value: Any, field: str = "wsid") -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInput(f"{field} must be a whole number, not {value!r}")
+        raise InvalidInput(f"{field} must be a whole number, not {shown(value)}")
     if value < 1:
         raise InvalidInput(f"{field} must be at least 1")
     if value >= _INT64:
@@ -197,7 +199,7 @@ def parse_cell(meta: Any) -> dict[str, str]:
         if value is None:
             continue
         if not isinstance(value, str):
-            raise InvalidInput(f"meta.{key} must be a string, not {value!r}")
+            raise InvalidInput(f"meta.{key} must be a string, not {shown(value)}")
         if len(value) > MAX_LABEL:
             raise InvalidInput(f"meta.{key} may have {MAX_LABEL} letters at most")
         cell[key] = value
@@ -282,8 +284,6 @@ def job_document(
         document["batch_id"] = batch_id
     if requirements.requested:
         document["job_requirements"] = dict(requirements.requested)
-    if requirements.time_limit_s is not None:
-        document["time_limit_s"] = requirements.time_limit_s
     return document
 
 

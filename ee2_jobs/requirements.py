@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ee2_jobs.catalog import AppRequirements
+from ee2_jobs.client_groups import ClientGroup, ClientGroups, GroupsFile
 from ee2_jobs.errors import InvalidInput
-from ee2_jobs.settings import ClientGroups
 
 SOURCE = "input job"
 _MEMORY = re.compile(r"(\d+)\s*(?:M|MB)?", re.IGNORECASE)
@@ -24,7 +24,8 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True)
 class Requirements:
-    """What one job gets. `requested` is what the client asked for, kept for retries."""
+    """What one job gets. `requested` is what the client asked for, kept for retries.
+    `time_limit_rule`: where the time limit comes from, in words."""
 
     cpus: int
     memory_mb: int
@@ -32,6 +33,7 @@ class Requirements:
     client_group: str
     time_limit_s: int | None
     requested: Mapping[str, Any]
+    time_limit_rule: str | None = None
 
     def record(self) -> dict[str, Any]:
         """As `job_input.requirements` of the record (EE2's names: MB and GB)."""
@@ -91,14 +93,20 @@ def parse_requested(requested: Any, source: str = SOURCE) -> dict[str, Any]:
 
 
 def resolve(
-    requested: Any, app: AppRequirements, groups: ClientGroups, *, may_ask: bool, method: str
+    requested: Any,
+    app: AppRequirements,
+    groups: GroupsFile | ClientGroups,
+    *,
+    may_ask: bool,
+    method: str,
 ) -> Requirements:
     """The requirements of one job.
 
     requested: the client's `job_requirements` (null or a mapping; EE2's keys `request_cpus`,
     `request_memory` MB, `request_disk` GB, `client_group`, and ours `time_limit_s`).
     may_ask: whether the caller is a full administrator.
-    Raises InvalidInput with EE2's texts; a value that is wrong is told before a right that lacks.
+    Raises InvalidInput with EE2's texts, and for what is above a ceiling of the group; a value that
+    is wrong is told before a right that lacks.
     """
     asked = parse_requested(requested)
     if asked and not may_ask:
@@ -112,11 +120,45 @@ def resolve(
                 f"Catalog specified illegal client group '{name}' for method {method}"
             )
         raise InvalidInput(f"No such clientgroup: {name}")
-    return Requirements(
+    time_limit_s = asked.get("time_limit_s") or app.time_limit_s or defaults.time_limit_s
+    got = Requirements(
         cpus=asked.get("request_cpus") or app.cpus or defaults.cpus,
         memory_mb=asked.get("request_memory") or app.memory_mb or defaults.memory_mb,
         disk_gb=asked.get("request_disk") or app.disk_gb or defaults.disk_gb,
         client_group=name,
-        time_limit_s=asked.get("time_limit_s") or app.time_limit_s or defaults.time_limit_s,
+        # A ceiling on the run time would be none if a job without a limit went past it.
+        time_limit_s=time_limit_s or defaults.max_time_limit_s,
         requested=asked,
+        time_limit_rule=_time_limit_rule(asked, app, defaults, name, method),
     )
+    _keep_ceilings(got, defaults, method)
+    return got
+
+
+def _time_limit_rule(
+    asked: Mapping[str, Any], app: AppRequirements, group: ClientGroup, name: str, method: str
+) -> str | None:
+    if asked.get("time_limit_s"):
+        return "asked for with the job"
+    if app.time_limit_s:
+        return f"declared by {method}"
+    if group.time_limit_s:
+        return f"the default of client group {name}"
+    return f"the ceiling of client group {name}" if group.max_time_limit_s else None
+
+
+def _keep_ceilings(got: Requirements, group: ClientGroup, method: str) -> None:
+    asked = got.requested
+    for value, ceiling, name, key, unit in (
+        (got.cpus, group.max_cpus, "max_cpus", "request_cpus", "cores"),
+        (got.memory_mb, group.max_memory_mb, "max_memory_mb", "request_memory", "MB of memory"),
+        (got.disk_gb, group.max_disk_gb, "max_disk_gb", "request_disk", "GB of disk"),
+        (got.time_limit_s, group.max_time_limit_s, "max_time_limit_s", "time_limit_s", "s to run"),
+    ):
+        if value is not None and ceiling is not None and value > ceiling:
+            who = SOURCE if key in asked else f"catalog method {method}"
+            raise InvalidInput(
+                f"The client group '{got.client_group}' gives a job at most {ceiling} {unit} "
+                f"({name}), and {value} were asked for by {who}: ask for less, or name a larger "
+                "client group"
+            )

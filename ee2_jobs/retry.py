@@ -8,7 +8,7 @@ the root lists them in `retry_ids`. At most one attempt of a job is live.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,13 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ee2_jobs import user_tokens
+from ee2_jobs.browse.batch_ends import reopen
 from ee2_jobs.checks import require_few
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import EngineError, InvalidInput, WrongState
 from ee2_jobs.identity import Caller
+from ee2_jobs.limits.gate import admit
+from ee2_jobs.limits.time import TimeRules, base_on
 from ee2_jobs.model import LIVE, Document, StageName, Status, job_oid, now_s
 from ee2_jobs.plan import shape_of
 from ee2_jobs.rights import (
@@ -45,6 +48,11 @@ class Retried:
     error: EngineError | None = None
 
 
+Within = Callable[[AsyncClientSession | None, Sequence[Retried]], Awaitable[None]]
+"""What is written in one transaction with new attempts; the answers have no `retry_id` yet. Without
+a session if there are none."""
+
+
 async def retry_jobs(
     engine: Engine, caller: Caller, job_ids: Any, *, as_admin: bool = False
 ) -> list[Retried]:
@@ -61,9 +69,22 @@ async def retry_jobs(
         )
     if as_admin:
         require_admin(caller, Level.WRITE)
+    return await _until_done(engine, caller, job_ids, as_admin, None)
+
+
+async def retry_allowed(
+    engine: Engine, caller: Caller, job_ids: Sequence[str], within: Within
+) -> list[Retried]:
+    """The same for different jobs that the caller was found to have the right to."""
+    return await _until_done(engine, caller, job_ids, True, within)
+
+
+async def _until_done(
+    engine: Engine, caller: Caller, job_ids: Sequence[Any], as_admin: bool, within: Within | None
+) -> list[Retried]:
     while True:
         try:
-            return await _retry(engine, caller, job_ids, as_admin)
+            return await _retry(engine, caller, job_ids, as_admin, within)
         except _Overtaken:
             pass  # what the other call started is among the live attempts now
 
@@ -73,7 +94,7 @@ class _Overtaken(Exception):
 
 
 async def _retry(
-    engine: Engine, caller: Caller, job_ids: Sequence[Any], as_admin: bool
+    engine: Engine, caller: Caller, job_ids: Sequence[Any], as_admin: bool, within: Within | None
 ) -> list[Retried]:
     jobs = await _load(engine.store, job_ids)
     if not as_admin:
@@ -104,9 +125,16 @@ async def _retry(
         except EngineError as e:
             answers.append(Retried(job_id, error=e))
     if chosen:
-        new_jobs = await _launch(engine, caller, [root for _, root in chosen])
+
+        async def also(session: AsyncClientSession) -> None:
+            if within is not None:
+                await within(session, answers)
+
+        new_jobs = await _launch(engine, caller, [root for _, root in chosen], also)
         for (place, root), job in zip(chosen, new_jobs, strict=True):
             answers[place] = Retried(str(root["_id"]), str(job["_id"]))
+    elif within is not None:
+        await within(None, answers)
     return answers
 
 
@@ -175,11 +203,12 @@ def attempt_document(
     submission: str,
     stage: StageName = StageName.SUBMIT,
     try_number: int = 1,
+    rules: TimeRules,
 ) -> Document:
     """A new attempt of a job, to be run by `stage` of `submission`: the root's inputs, the same
-    code version, the same requirements."""
-    kept = ("wsid", "authstrat", "shared", "batch_id", "job_requirements", "time_limit_s",
-            "priority")
+    code version, the same requirements; the time limit by the rules of now."""
+    kept = ("wsid", "authstrat", "shared", "batch_id", "job_requirements", "priority",
+            "level", "by_job")
     job: Document = {k: root[k] for k in kept if k in root}
     job_input = dict(root["job_input"])
     job_input.setdefault("params", {})
@@ -200,6 +229,7 @@ def attempt_document(
         "stage": stage.value,
         "index": root.get("index", 0),
         "try": try_number,
+        **rules.fields(user, job_input["method"], base_on(root)),
     }
 
 
@@ -235,14 +265,30 @@ async def link_attempts(
             {"$push": {"child_jobs": {"$each": ids}}, "$set": {"updated": now}},
             session=session,
         )
+    await reopen(store, {j["batch_id"] for j in new_jobs if j.get("batch_id")}, session)
 
 
-async def _launch(engine: Engine, caller: Caller, roots: Sequence[Document]) -> list[Document]:
-    """New attempts of the roots, as one submission whose id is the first attempt's."""
+async def _launch(
+    engine: Engine,
+    caller: Caller,
+    roots: Sequence[Document],
+    also: Callable[[AsyncClientSession], Awaitable[None]],
+) -> list[Document]:
+    """New attempts of the roots, as one submission whose id is the first attempt's. also: what else
+    is written in its transaction."""
     methods = {root["job_input"]["method"] for root in roots}
     shape = shape_of("job" if len(roots) == 1 else "batch", methods)
     await ensure_shape(engine.store, shape)
-    new_jobs = [attempt_document(root, user=caller.user, submission="") for root in roots]
+    rules = await admit(
+        engine.store,
+        caller.user,
+        [root["job_input"].get("requirements") or {} for root in roots],
+        methods,
+        name=lambda n: f"Job {roots[n]['_id']}: {roots[n]['job_input']['method']}",
+    )
+    new_jobs = [
+        attempt_document(root, user=caller.user, submission="", rules=rules) for root in roots
+    ]
     submission_id = str(new_jobs[0]["_id"])
     for job in new_jobs:
         job["submission"] = submission_id
@@ -260,6 +306,7 @@ async def _launch(engine: Engine, caller: Caller, roots: Sequence[Document]) -> 
             raise _Overtaken
         await engine.store.submissions.insert_one(submission, session=session)
         await link_attempts(engine.store, new_jobs, session)
+        await also(session)
 
     await engine.store.transaction(write)
     engine.orchestrator.start([submission_id])

@@ -3,7 +3,7 @@
 EE2's rule (`ee2-api` 2.0): the owner may read and write; for a job attached to a workspace, the
 workspace's readers may read and its writers write; for a job without one, those with whom its owner
 shares it may read; nobody else, unless an administrator says `as_admin`. A job's own token may do
-to that job what its runner needs.
+to that job what its runner needs, and may read the jobs that it has submitted (offspring.py).
 
 Who may not read a job is told that it cannot be found, as for an id that no job has: an answer that
 told the two apart would say which jobs there are.
@@ -20,6 +20,7 @@ from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, NotFound
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document, job_oid
+from ee2_jobs.offspring import is_parent
 
 
 class Level(enum.StrEnum):
@@ -71,6 +72,8 @@ async def rights_in(
         if caller.job is not None:
             if caller.job == job_id:
                 held[job_id] = "a"
+            elif await is_parent(engine.store, caller, job):
+                held[job_id] = "r"
         elif job["user"] == caller.user:
             held[job_id] = "a"
         elif in_workspace(job):

@@ -11,6 +11,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from ee2_jobs.limits.time import time_rules
 from ee2_jobs.model import LIVE, Document, Status
 from ee2_jobs.retry import attempt_document, link_attempts
 from ee2_jobs.stage_jobs import mark
@@ -39,6 +40,8 @@ async def next_round(store: Store, run: StageRun) -> StageRun | None:
     if await store.jobs.find_one(_failed(run), {"_id": 1}) is None:
         return None
 
+    rules = await time_rules(store)
+
     async def write(session: AsyncClientSession) -> int | None:
         failed = await store.jobs.find(_failed(run), session=session).to_list()
         if not failed:
@@ -65,6 +68,7 @@ async def next_round(store: Store, run: StageRun) -> StageRun | None:
                 submission=run.submission_id,
                 stage=run.stage,
                 try_number=run.try_number,
+                rules=rules,
             )
             | {"attempt": job.get("attempt", 1) + 1, "round": number}
             for job in failed

@@ -19,7 +19,7 @@ from ee2_jobs import logs, user_tokens
 from ee2_jobs.catalog import method_of
 from ee2_jobs.checks import error_mapping, find_job, runnable
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput, WrongState
+from ee2_jobs.errors import InvalidInput, WrongState, shown
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import (
     LIVE,
@@ -36,6 +36,7 @@ from ee2_jobs.rights import Level, find_permitted
 
 MAX_OUTPUT_BYTES = 12_000_000
 MAX_MESSAGE_LETTERS = 100_000
+WHERE, MAX_WHERE_LETTERS = ("slot", "group", "cluster", "route", "batch_id"), 200
 HEARTBEAT_S = 4
 LOG_FLUSH_S = 1
 
@@ -186,7 +187,8 @@ def _error_code(value: Any) -> int | None:
         return int(ErrorCode(int(value)))
     except (ValueError, TypeError):
         raise InvalidInput(
-            f"error_code must be one of {', '.join(str(c.value) for c in ErrorCode)}, not {value!r}"
+            f"error_code must be one of {', '.join(str(c.value) for c in ErrorCode)}, "
+            f"not {shown(value)}"
         ) from None
 
 
@@ -232,6 +234,7 @@ async def claim(
     scheduler_id: str | None,
     starts: int,
     host: str,
+    where: Any = None,
 ) -> Document:
     """The runner takes the job's attempt and gets all it needs; the job is `running` then.
 
@@ -251,6 +254,7 @@ async def claim(
             "host": host,
             "at": now,
         },
+        "where": {"host": host, **_where(where)},
         "updated": now,
     }
     if delegate is None:
@@ -272,6 +276,17 @@ async def claim(
         holder = job.get("claim", {}).get("scheduler_id") or job.get("scheduler_id")
         return {"proceed": False, "reason": f"the job is run by HTCondor job {holder}"}
     return await _answer(engine, job, delegate)
+
+
+def _where(said: Any) -> dict[str, str]:
+    """What a runner says of where it runs; what is no word of ours is left out."""
+    if not isinstance(said, Mapping):
+        return {}
+    return {
+        name: said[name][:MAX_WHERE_LETTERS]
+        for name in WHERE
+        if isinstance(said.get(name), str) and said[name].isprintable()
+    }
 
 
 async def _answer(engine: Engine, job: Document, delegate: list[str] | None) -> Document:
@@ -299,6 +314,7 @@ async def _answer(engine: Engine, job: Document, delegate: list[str] | None) -> 
         "app": how,
         "limits": {
             "time_s": job.get("time_limit_s"),
+            "time_rule": job.get("time_limit_rule"),
             "memory_mb": wanted.get("memory"),
             "cpus": wanted.get("cpu"),
         },
@@ -321,17 +337,20 @@ async def _answer(engine: Engine, job: Document, delegate: list[str] | None) -> 
 async def report(
     engine: Engine, job_id: Any, *, claim_id: str, key: str | None, lines: Any
 ) -> Document:
-    """Log lines and sign of life of a runner; tells it whether to stop."""
+    """Log lines and sign of life of a runner; tells it whether to stop, and the limits that may
+    change while the job runs."""
     oid = job_oid(job_id)
     if lines:
         await logs.append(engine.store, oid, logs.parse_lines(lines), key)
-    job = await find_job(engine.store, oid, {"status": 1, "claim.id": 1})
+    fields = {"status": 1, "claim.id": 1, "time_limit_s": 1, "time_limit_rule": 1}
+    job = await find_job(engine.store, oid, fields)
     if job["status"] in TERMINAL:
         return {"canceled": True, "reason": f"the job is {job['status']}"}
     holder = job.get("claim", {}).get("id")
     if holder is not None and holder != claim_id:
         return {"canceled": True, "reason": "another start of this job has taken over"}
-    return {"canceled": False, "reason": None}
+    limits = {"time_s": job.get("time_limit_s"), "time_rule": job.get("time_limit_rule")}
+    return {"canceled": False, "reason": None, "limits": limits}
 
 
 async def finish_run(

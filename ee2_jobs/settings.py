@@ -6,38 +6,14 @@ They come from the `[ee2]` section of `airflow.cfg` (the top floors read it); he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ee2_jobs.client_groups import ClientGroup as ClientGroup
+from ee2_jobs.client_groups import ClientGroups as ClientGroups
+from ee2_jobs.client_groups import GroupsFile
 from ee2_jobs.errors import InvalidInput
-
-
-class ClientGroup(BaseModel):
-    """A named part of the pool with default resources and a route to it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cpus: int = Field(ge=1, description="default cores of a job", examples=[4])
-    memory_mb: int = Field(ge=1, description="default memory of a job, MB", examples=[2000])
-    disk_gb: int = Field(ge=1, description="default scratch space of a job, GB", examples=[30])
-    time_limit_s: int | None = Field(default=None, ge=1, description="default time limit, s")
-    route: str | None = Field(
-        default=None,
-        description="ClassAd requirement that leads jobs to this part of the pool",
-        examples=['CLIENTGROUP == "njs"'],
-    )
-
-
-class ClientGroups(BaseModel):
-    """The file of client groups: the default group's name and the groups in display order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    default: str
-    groups: dict[str, ClientGroup]
 
 
 class Settings(BaseModel):
@@ -56,12 +32,27 @@ class Settings(BaseModel):
     max_batch_jobs: int = Field(default=100_000, ge=1, description="jobs in one batch at most")
     max_body_mb: int = Field(default=64, ge=1, description="size of a request at most, MB")
     artifact_days: int = Field(default=14, ge=1, description="age at which artifacts are deleted")
+    artifact_days_failed: int = Field(
+        default=30, ge=1, description="the same where a job failed; never less than artifact_days"
+    )
+    log_days: int = Field(
+        default=0, ge=0, description="age at which logs are deleted; 0: they are kept"
+    )
+    log_days_failed: int = Field(
+        default=0, ge=0, description="the same of jobs that failed or were cancelled"
+    )
     concierge_user: str = Field(
         default="kbaseconcierge", min_length=1, description="who may call run_job_concierge"
     )
     max_list_jobs: int = Field(default=10_000, ge=1, description="jobs in one listing at most")
     silent_runner_s: int = Field(
         default=900, ge=60, description="a running job not heard of for so long is ended, s"
+    )
+    owner_time_limit_s: int = Field(
+        default=7 * 86400, ge=1, description="run time that an app's owner may set at most, s"
+    )
+    hold_told_s: int = Field(
+        default=86_400, ge=60, description="a hold by hand is told the user after so long, s"
     )
     auth_url: str = Field(default="", description="KBase's Auth2; empty: users in MongoDB")
     workspace_url: str = Field(default="", description="KBase's Workspace; empty: in MongoDB")
@@ -84,6 +75,14 @@ class Settings(BaseModel):
     kafka_topic: str = Field(default="ee2", description="Kafka's topic")
     webhook_url: str = Field(
         default="", repr=False, description="address that gets changes of state by POST"
+    )
+    notice_channels: str = Field(
+        default="",
+        pattern=r"^((email|slack|webhook)(,(email|slack|webhook))*)?$",
+        description="how people are told of their jobs: email, slack, webhook, with commas between",
+    )
+    public_url: str = Field(
+        default="", description="rpc_url as people's browsers reach it; empty: as it is"
     )
     git_commit: str = Field(default="", description="commit of this code, told by `status`")
     service_version: str = "0.1.0"
@@ -108,23 +107,9 @@ class Settings(BaseModel):
         """Where clients and apps find Auth2."""
         return self.auth_url.rstrip("/") or f"{self.services_base}/auth"
 
-    def groups(self) -> ClientGroups:
-        """The client groups of the file named by `client_groups`."""
-        return load_client_groups(Path(self.client_groups))
-
-
-def load_client_groups(path: Path) -> ClientGroups:
-    """Read and check the file of client groups; InvalidInput names file and place."""
-    try:
-        groups = ClientGroups.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError, ValidationError) as e:
-        raise InvalidInput(f"The file of client groups {path} cannot be used: {e}") from None
-    if groups.default not in groups.groups:
-        raise InvalidInput(
-            f"The file of client groups {path} names the default group '{groups.default}', "
-            f"which is not among its groups: {', '.join(groups.groups)}"
-        )
-    return groups
+    def groups(self) -> GroupsFile:
+        """The client groups of the file named by `client_groups`; InvalidInput if it is wrong."""
+        return GroupsFile(self.client_groups)
 
 
 def load_settings(section: Mapping[str, str | None]) -> Settings:

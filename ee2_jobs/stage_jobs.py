@@ -9,6 +9,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from ee2_jobs.cancel import terminate
 from ee2_jobs.errors import InvalidInput
+from ee2_jobs.limits.sizes import ceilings_of
+from ee2_jobs.limits.time import RECORD_FIELDS, base_on, time_rules
 from ee2_jobs.model import TERMINAL, Document, StageName, Status, TerminatedCode, now_s
 from ee2_jobs.retry import attempt_document, link_attempts
 from ee2_jobs.store import Store
@@ -78,10 +80,15 @@ async def make_children(
         raise InvalidInput(
             f"The split listed {len(listed)} children; one batch may have at most {max_jobs}"
         )
+    template = submission["children"]
+    user, method = template["user"], template["job_input"]["method"]
+    (await ceilings_of(store, user)).check_children(len(listed), "The split listed")
+    rules = await time_rules(store)
+    limit = rules.fields(user, method, base_on(template))
+    template = {k: v for k, v in template.items() if k not in RECORD_FIELDS} | limit
     parent = await store.jobs.find_one({"_id": ObjectId(batch_id)}, {"status": 1})
     if parent is None or parent["status"] == Status.TERMINATED.value:
         raise InvalidInput("The batch was cancelled, so its children are not started")
-    template = submission["children"]
     jobs = []
     for index, child in enumerate(listed):
         job_input = {**template["job_input"], "params": child["params"]}
@@ -153,6 +160,7 @@ async def make_attempts(
             "superseded": {"$ne": True},
         }
     ).to_list()
+    rules = await time_rules(store)
     new_jobs = [
         attempt_document(
             job,
@@ -160,6 +168,7 @@ async def make_attempts(
             submission=submission["_id"],
             stage=stage,
             try_number=try_number,
+            rules=rules,
         )
         for job in unfinished
     ]

@@ -16,6 +16,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 
 from ee2_jobs.cancel import terminate
+from ee2_jobs.client_groups import POOL_ROUTE
 from ee2_jobs.errors import NotFound
 from ee2_jobs.model import (
     LIVE,
@@ -45,7 +46,8 @@ _CHUNK = 500
 class StageRun:
     """A round of a try of a stage, as its trigger sees it. `jobs` are the records still to run,
     without their inputs. `begun_s`: when somebody last began to submit the round's cluster (s,
-    epoch). `rounds`: how many the try has had.
+    epoch). `rounds`: how many the try has had. `route`: by which the jobs go, None for all of the
+    round's jobs; `routed`: whether it stands on their records (see routing.py).
     """
 
     submission: Document
@@ -55,6 +57,8 @@ class StageRun:
     begun_s: float | None
     round_number: int = 1
     rounds: int = 1
+    route: str | None = None
+    routed: bool = False
 
     @property
     def submission_id(self) -> str:
@@ -64,16 +68,25 @@ class StageRun:
     def query(self) -> Document:
         """The records of the round's jobs. Those of a first round carry no number."""
         number = self.round_number if self.round_number > 1 else None
-        return {
+        query: Document = {
             "submission": self.submission_id,
             "stage": self.stage.value,
             "try": self.try_number,
             "round": number,
         }
+        if self.route is not None and self.routed:
+            pool = {"$in": [None, POOL_ROUTE]}
+            query["where.route"] = pool if self.route == POOL_ROUTE else self.route
+        return query
+
+    def round_mark(self, name: str) -> str:
+        """The name of a note on the submission about the round."""
+        return name if self.round_number == 1 else f"{name}_{self.round_number}"
 
     def begun_mark(self) -> str:
-        """The name of the note on the submission that the round's cluster is being submitted."""
-        return "begun" if self.round_number == 1 else f"begun_{self.round_number}"
+        """The name of the note that the round's cluster is being submitted, for each route."""
+        mark = self.round_mark("begun")
+        return mark if self.route in (None, POOL_ROUTE) else f"{mark}@{self.route}"
 
 
 @dataclass(frozen=True)
@@ -91,9 +104,11 @@ async def open_stage(
     try_number: int,
     max_jobs: int,
     round_number: int = 1,
+    route: str | None = None,
 ) -> StageRun:
-    """The jobs of a round of a try of a stage; the first round's are made if they are not there
-    yet. Safe to repeat: a trigger that was killed and starts again finds what its predecessor made.
+    """The jobs of a round of a try of a stage, of one route if it is given; the first round's are
+    made if they are not there yet. Safe to repeat: a trigger that was killed and starts again finds
+    what its predecessor made.
 
     Raises NotFound for an unknown submission, InvalidInput if the split's output is not usable.
     """
@@ -107,7 +122,8 @@ async def open_stage(
         elif try_number > 1 or was_cleared(submission):
             await make_attempts(store, submission, stage, try_number)
     rounds = 1 + marks.get("more_rounds", 0)
-    run = StageRun(submission, stage, try_number, (), None, round_number, rounds)
+    run = StageRun(submission, stage, try_number, (), None, round_number, rounds, route)
+    run = replace(run, routed=bool(marks.get(run.round_mark("routed"))))
     jobs = await (
         store.jobs.find(
             {**run.query(), "status": {"$in": list(LIVE)}},
@@ -116,9 +132,11 @@ async def open_stage(
                 "job_input.requirements": 1,
                 "time_limit_s": 1,
                 "priority": 1,
+                "level": 1,
                 "status": 1,
                 "scheduler_id": 1,
                 "index": 1,
+                "where.route": 1,
             },
         )
         .sort([("index", 1), ("_id", 1)])
@@ -206,11 +224,15 @@ async def _set_ids(
     return matched
 
 
-async def submit_failed(store: Store, run: StageRun, message: str) -> None:
-    """The scheduler refused the round: its waiting jobs end in `error`, code 6."""
+async def submit_failed(
+    store: Store, run: StageRun, message: str, job_ids: Sequence[ObjectId] | None = None
+) -> None:
+    """The scheduler refused the round, or these of its jobs: they end in `error`, code 6, if they
+    still wait."""
     now = now_s()
+    query: Document = run.query() if job_ids is None else {"_id": {"$in": list(job_ids)}}
     await store.jobs.update_many(
-        {**run.query(), "status": Status.CREATED.value},
+        {**query, "status": Status.CREATED.value},
         {
             "$set": {
                 "status": Status.ERROR.value,

@@ -1,7 +1,7 @@
 """The collections in MongoDB and their indexes.
 
-`ee2_jobs` and `ee2_logs` are EE2's own; the others are ours. Adopting an EE2 database means calling
-`ensure_indexes`: indexes are added, nothing is rewritten.
+`ee2_jobs` and `ee2_logs` are EE2's own; the others are ours. Adopting an EE2 database means running
+the migrations (`migrations.py`): indexes are added, nothing is rewritten.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 
 from ee2_jobs.batched import BatchedReader
+from ee2_jobs.id_counts import IdCounts
 
 T = TypeVar("T")
 
@@ -34,8 +35,9 @@ class Store:
         )
         self.jobs = self._collection("ee2_jobs")
         self.job_states = BatchedReader(
-            self.jobs, ("status", "user", "wsid", "authstrat", "shared")
+            self.jobs, ("status", "user", "wsid", "authstrat", "shared", "by_job")
         )
+        self.id_counts = IdCounts(self.jobs)
         self.old_logs = self._collection("ee2_logs")
         self.log_buckets = self._collection("ee2_log_buckets")
         self.submissions = self._collection("ee2_submissions")
@@ -55,6 +57,22 @@ class Store:
         # What has to be told to other services, and how far the stream of changes was read.
         self.outbox = self._collection("ee2_outbox")
         self.marks = self._collection("ee2_marks")
+        # What administrators set: limits, and what is paused or drained.
+        self.limits = self._collection("ee2_limits")
+        self.controls = self._collection("ee2_controls")
+        # The pool as it was seen last, and every half minute for a month.
+        self.snapshots = self._collection("ee2_snapshots")
+        self.samples = self._collection("ee2_samples")
+        # Statistics by day.
+        self.daily = self._collection("ee2_daily")
+        # Actions on many jobs at once, and what came of them.
+        self.actions = self._collection("ee2_actions")
+        # Messages to people, and who wants which.
+        self.notices = self._collection("ee2_notices")
+        self.notice_settings = self._collection("ee2_notice_settings")
+        self.migrations = self._collection("ee2_migrations")
+        # The daily reports on the engine's health.
+        self.health = self._collection("ee2_health")
 
     def _collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
         return self.db[name]
@@ -65,96 +83,11 @@ class Store:
             return await session.with_transaction(body)
 
     async def ensure_indexes(self) -> None:
-        """Add what the engine's queries need; harmless when repeated."""
-        await self.jobs.create_indexes(
-            [
-                # Counts of live jobs are answered from this index alone.
-                IndexModel(
-                    [
-                        ("submission", ASCENDING),
-                        ("stage", ASCENDING),
-                        ("status", ASCENDING),
-                        ("try", ASCENDING),
-                    ]
-                ),
-                # The counts of a batch are answered from this index alone.
-                IndexModel(
-                    [
-                        ("batch_id", ASCENDING),
-                        ("role", ASCENDING),
-                        ("status", ASCENDING),
-                        ("superseded", ASCENDING),
-                        ("abandoned", ASCENDING),
-                    ]
-                ),
-                IndexModel([("user", ASCENDING), ("_id", DESCENDING)]),
-                IndexModel([("wsid", ASCENDING), ("_id", DESCENDING)]),
-                IndexModel([("status", ASCENDING), ("_id", DESCENDING)]),
-                IndexModel([("scheduler_id", ASCENDING)]),
-                IndexModel([("retry_parent", ASCENDING)], sparse=True),
-                IndexModel(
-                    [("shared", ASCENDING), ("_id", DESCENDING)],
-                    partialFilterExpression={"shared": {"$exists": True}},
-                ),
-                IndexModel([("job_input.parent_job_id", ASCENDING)], sparse=True),
-                # What was cancelled before it was in the pool keeps the flag: hence the second key.
-                IndexModel(
-                    [("remove", ASCENDING), ("scheduler_id", ASCENDING)],
-                    partialFilterExpression={"remove": True},
-                ),
-            ]
-        )
-        await self.jobs.create_indexes(
-            [
-                IndexModel(
-                    [("reprioritise", ASCENDING), ("scheduler_id", ASCENDING)],
-                    partialFilterExpression={"reprioritise": True},
-                )
-            ]
-        )
-        await self.log_buckets.create_indexes(
-            [IndexModel([("job", ASCENDING), ("base", ASCENDING)], unique=True)]
-        )
-        await self.submissions.create_indexes(
-            [
-                IndexModel([("status", ASCENDING), ("accepted", ASCENDING)]),
-                IndexModel(
-                    [("report_due", ASCENDING)], partialFilterExpression={"report_due": True}
-                ),
-            ]
-        )
-        await self.tokens.create_indexes([IndexModel([("user", ASCENDING)])])
-        await self.user_state.create_indexes(
-            [
-                IndexModel(
-                    [
-                        ("user", ASCENDING),
-                        ("service", ASCENDING),
-                        ("auth", ASCENDING),
-                        ("key", ASCENDING),
-                    ],
-                    unique=True,
-                )
-            ]
-        )
-        await self.outbox.create_indexes(
-            [
-                IndexModel([("kind", ASCENDING), ("next", ASCENDING), ("_id", ASCENDING)]),
-                IndexModel([("kind", ASCENDING), ("at", ASCENDING)]),
-            ]
-        )
-        await self.legacy.create_indexes(
-            [
-                IndexModel([("awe_job_id", ASCENDING)], sparse=True),
-                IndexModel([("deleted", ASCENDING)], sparse=True),
-            ]
-        )
-        await self.audit.create_indexes(
-            [
-                IndexModel([("target", ASCENDING), ("at", DESCENDING)]),
-                IndexModel([("who", ASCENDING), ("at", DESCENDING)]),
-            ]
-        )
+        """Bring the database into the form that the engine needs (`migrations.py`); harmless when
+        repeated."""
+        from ee2_jobs.migrations import migrate
+
+        await migrate(self)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,9 +23,10 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from ee2_jobs import user_tokens
+from ee2_jobs import offspring, user_tokens
 from ee2_jobs.cancel import terminate
 from ee2_jobs.engine import Engine
+from ee2_jobs.identity import Caller
 from ee2_jobs.model import (
     LIVE,
     Document,
@@ -101,14 +102,16 @@ async def insert_many(
 
 async def accept(
     engine: Engine,
+    caller: Caller,
     submission: Document,
     shape: Shape,
     jobs: Sequence[Document],
     sides: Sequence[Document] = (),
 ) -> None:
     """Write a submission with its job records (and their side documents for the old services), all
-    or nothing, and have it started."""
+    or nothing, and have it started. Raises as offspring.place."""
     store = engine.store
+    await offspring.place(engine, caller, submission, jobs)
     await ensure_shape(store, shape)
 
     async def write(session: AsyncClientSession) -> None:

@@ -7,17 +7,19 @@ transaction, and the ids are returned. Nothing here waits for the scheduler.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bson import ObjectId
 
-from ee2_jobs import priority, user_tokens
+from ee2_jobs import offspring, priority, user_tokens
 from ee2_jobs.catalog import RECIPES, App, method_of
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import Denied, EngineError, InvalidInput
+from ee2_jobs.errors import Denied, EngineError, InvalidInput, shown
 from ee2_jobs.identity import Caller
+from ee2_jobs.limits.gate import admit
+from ee2_jobs.limits.time import base_of
 from ee2_jobs.model import Document, OnChildError, StageName, truthy
 from ee2_jobs.plan import shape_of
 from ee2_jobs.requests import (
@@ -39,11 +41,13 @@ MAX_REFS_OF_ALL = 1_000_000
 
 @dataclass(frozen=True)
 class Resolved:
-    """A request with what the catalog says of it."""
+    """A request with what the catalog says of it. time_limit: fields of the record, see
+    limits/time.py."""
 
     request: JobRequest
     app: App
     requirements: Requirements
+    time_limit: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ async def run_job(
         raise InvalidInput("params must be a mapping")
     await check_workspace(engine, caller, params, f"workspace {params.get('wsid')}")
     request = parse_request(params)
-    resolved = (await _resolve(engine, caller, [request]))[0]
+    (resolved,) = await _resolve(engine, caller, [request])
+    (resolved,) = await _admit(engine, caller, [resolved], lambda _: request.method)
     shape = shape_of("job", {request.method})
     oid = ObjectId()
     submission = submission_document(str(oid), user=caller.user, shape=shape)
@@ -75,7 +80,8 @@ async def run_job(
     )
     job["_id"] = oid
     submission |= user_tokens.sealed(engine.settings, caller)
-    await accept(engine, submission, shape, [job], [] if side is None else [{**side, "_id": oid}])
+    sides = [] if side is None else [{**side, "_id": oid}]
+    await accept(engine, caller, submission, shape, [job], sides)
     return str(oid)
 
 
@@ -177,10 +183,8 @@ async def check_workspace(
     wsid = parse_wsid(params.get("wsid"))
     if truthy(params.get("as_admin")):
         require_admin(caller, Level.WRITE)
-    elif wsid is not None:
-        rights = await engine.workspaces.permissions(caller, [wsid])
-        if rights[wsid] not in ("w", "a"):
-            raise Denied(f"User {caller.user} doesn't have permission to run jobs in {where}.")
+    elif wsid is not None and not await offspring.may_write(engine, caller, wsid):
+        raise Denied(f"User {caller.user} doesn't have permission to run jobs in {where}.")
 
 
 async def _parse_children(params: Sequence[Any]) -> list[JobRequest]:
@@ -240,10 +244,51 @@ async def _resolve(
             f"not {named}"
         )
     refs = {ref for request in requests for ref in request.source_ws_objects}
-    hidden = await engine.workspaces.inaccessible(caller, sorted(refs)) if refs else []
+    hidden = await offspring.inaccessible(engine, caller, refs)
     if hidden:
         raise InvalidInput(f"Some workspace object is inaccessible: {', '.join(hidden)}")
     return resolved
+
+
+async def _admit(
+    engine: Engine,
+    caller: Caller,
+    resolved: Sequence[Resolved],
+    name: Callable[[int], str],
+    *,
+    children: int | None = None,
+    count: int | None = None,
+) -> list[Resolved]:
+    """The requests, each with its time limit, if the caller's limits let them pass
+    (limits/gate.py)."""
+    needs: dict[int, Mapping[str, Any]] = {}
+    for one in resolved:
+        if id(one.requirements) not in needs:
+            needs[id(one.requirements)] = one.requirements.record()
+    rules = await admit(
+        engine.store,
+        caller.user,
+        [needs[id(one.requirements)] for one in resolved],
+        {one.request.method for one in resolved},
+        name=name,
+        children=children,
+        count=count,
+    )
+    limits: dict[tuple[str, int], Document] = {}
+    limited = []
+    for n, one in enumerate(resolved, 1):
+        key = (one.request.method, id(one.requirements))
+        if key not in limits:
+            base = base_of(one.requirements, engine.groups)
+            limits[key] = rules.fields(caller.user, one.request.method, base)
+        limited.append(replace(one, time_limit=limits[key]))
+        if n % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+    return limited
+
+
+def _numbered(resolved: Sequence[Resolved]) -> Callable[[int], str]:
+    return lambda n: f"Job #{n + 1}: {resolved[n].request.method}"
 
 
 def _record(
@@ -269,7 +314,7 @@ def _record(
         wsid=wsid,
         priority=order if own is None else own,
         batch_id=batch_id,
-    )
+    ) | resolved.time_limit
 
 
 async def children_of(
@@ -281,6 +326,9 @@ async def children_of(
 ) -> list[Document]:
     """The records of a batch's children, all looked up and checked; nothing is stored."""
     resolved = await _resolve(engine, caller, requests)
+    resolved = await _admit(
+        engine, caller, resolved, _numbered(resolved), children=len(resolved)
+    )
     return await _child_records(resolved, caller.user, batch_id, wsid, priority.OF_BATCHES)
 
 
@@ -308,14 +356,14 @@ def _step_request(step: Any, field: str, template: JobRequest | None) -> JobRequ
     if isinstance(step, str):
         step = {"method" if "." in step else "recipe": step}
     if not isinstance(step, Mapping):
-        raise InvalidInput(f"{field} must be a mapping with method or recipe, not {step!r}")
+        raise InvalidInput(f"{field} must be a mapping with method or recipe, not {shown(step)}")
     recipe = step.get("recipe")
     method = step.get("method")
     if recipe is not None:
         if method is not None:
             raise InvalidInput(f"{field}: give either recipe or method, not both")
         if field != "aggregate" or not isinstance(recipe, str):
-            raise InvalidInput(f"{field}: there is no recipe {recipe!r}")
+            raise InvalidInput(f"{field}: there is no recipe {shown(recipe)}")
         own = f"{template.module}.{recipe}" if template is not None else None
         method = RECIPES.get(recipe, own)
     module, function = parse_method(method, f"{field} method")
@@ -350,7 +398,7 @@ async def _accept_batch(
         on_child_error = OnChildError(options.get("on_child_error") or OnChildError.CONTINUE)
     except ValueError:
         raise InvalidInput(
-            f"on_child_error is 'continue' or 'abort', not {options['on_child_error']!r}"
+            f"on_child_error is 'continue' or 'abort', not {shown(options['on_child_error'])}"
         ) from None
     wsid = parse_wsid(options.get("wsid"))
     asked = priority.parse_priority(options.get("priority"))
@@ -373,6 +421,17 @@ async def _accept_batch(
             f"cannot be run as a method of {template.module}: {e}"
         ) from None
 
+    everything = [*resolved, *resolved_extra]
+    numbered = _numbered(everything)
+    limited = await _admit(
+        engine,
+        caller,
+        everything,
+        lambda n: numbered(n) if n < len(resolved) else everything[n].request.method,
+        children=len(resolved) if resolved else None,
+        count=len(resolved) + len(steps),
+    )
+    resolved, resolved_extra = limited[: len(resolved)], limited[len(resolved) :]
     split, aggregate = steps.get(StageName.SPLIT), steps.get(StageName.AGGREGATE)
     methods = {r.method for r in requests} or {template.method}
     shape = shape_of(
@@ -426,5 +485,5 @@ async def _accept_batch(
         children=pattern,
     )
     submission |= user_tokens.sealed(engine.settings, caller)
-    await accept(engine, submission, shape, [parent, *jobs])
+    await accept(engine, caller, submission, shape, [parent, *jobs])
     return BatchIds(batch_id, child_ids)

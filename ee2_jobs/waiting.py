@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from bson import ObjectId
 
 from ee2_jobs.checks import job_state, no_read_permission
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput, Unavailable
+from ee2_jobs.errors import InvalidInput, Unavailable, shown
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import LIVE, TERMINAL, Document, StageName, Status, job_oid
 from ee2_jobs.rights import Level, permitted, require_admin
@@ -27,6 +28,7 @@ MAX_JOBS = 1000  # in one call
 MAX_TIMEOUT_S = 60.0
 DEFAULT_TIMEOUT_S = 30.0
 MAX_WAITERS = 2000  # in one process
+MAX_WAITERS_OF_USER = 500  # of them
 MAX_WATCHED = 100_000  # jobs of all waiters together
 
 _LOOK_EVERY_S = 0.3
@@ -112,18 +114,30 @@ class Waiting:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiters: set[_Waiter] = set()
+        self._by_user: Counter[str] = Counter()
         self._watched = 0
         self._task: asyncio.Task[None] | None = None
         self._next_look = 0.0
 
     async def wait(
-        self, oids: Sequence[ObjectId], *, to_the_end: bool, since: str | None, timeout_s: float
+        self,
+        oids: Sequence[ObjectId],
+        *,
+        user: str,
+        to_the_end: bool,
+        since: str | None,
+        timeout_s: float,
     ) -> tuple[dict[ObjectId, Standing], str, bool]:
         """How the jobs stand (those that there are), their word, and whether the time was over.
 
-        Raises Unavailable if too many wait already, and what MongoDB raises. A caller that is
-        cancelled is forgotten.
+        Raises Unavailable if too many wait already, of all or of this user, and what MongoDB
+        raises. A caller that is cancelled is forgotten.
         """
+        if self._by_user[user] >= MAX_WAITERS_OF_USER:
+            raise Unavailable(
+                f"{MAX_WAITERS_OF_USER} calls of user {user} are waiting for jobs already. Wait "
+                f"for up to {MAX_JOBS} jobs in one call, or try again when some have been answered."
+            )
         if len(self._waiters) >= MAX_WAITERS or self._watched + len(oids) > MAX_WATCHED:
             raise Unavailable(
                 "Too many clients are waiting for jobs at the moment. Please try again in a few "
@@ -132,6 +146,7 @@ class Waiting:
         loop = asyncio.get_running_loop()
         waiter = _Waiter(oids, to_the_end, since, loop.time() + timeout_s, loop.create_future())
         self._waiters.add(waiter)
+        self._by_user[user] += 1
         self._watched += len(oids)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -139,6 +154,9 @@ class Waiting:
             return await waiter.answer
         finally:
             self._waiters.discard(waiter)
+            self._by_user[user] -= 1
+            if not self._by_user[user]:
+                del self._by_user[user]
             self._watched -= len(oids)
 
     async def _run(self) -> None:
@@ -183,7 +201,7 @@ async def look(store: Store, oids: Iterable[ObjectId]) -> dict[ObjectId, Standin
     jobs = await store.jobs.find(
         {"_id": {"$in": list(oids)}}, _FIELDS, batch_size=MAX_WATCHED
     ).to_list()
-    batches = await _batches(store, [job for job in jobs if job.get("batch_job")])
+    batches = await batch_standings(store, [job for job in jobs if job.get("batch_job")])
     standings = {}
     for job in jobs:
         batch = batches.get(str(job["_id"]))
@@ -192,23 +210,24 @@ async def look(store: Store, oids: Iterable[ObjectId]) -> dict[ObjectId, Standin
     return standings
 
 
-async def _batches(store: Store, parents: Sequence[Document]) -> dict[str, Standing]:
-    """The parents' standings. All counts come from an index, not from records."""
+async def batch_standings(store: Store, parents: Sequence[Document]) -> dict[str, Standing]:
+    """The standings of batches, by id, from their parents' records. All counts come from an index,
+    not from records."""
     if not parents:
         return {}
     counts: dict[str, dict[str, int]] = {str(p["_id"]): {} for p in parents}
     stages: dict[str, dict[str, str]] = {batch_id: {} for batch_id in counts}
+    # What does not count is left out here: it takes MongoDB longer to look at each of them.
+    fields = {
+        "b": "$batch_id", "r": "$role", "s": "$status", "old": "$superseded", "left": "$abandoned",
+    }  # fmt: skip
     pipeline: list[Document] = [
-        {
-            "$match": {
-                "batch_id": {"$in": list(counts)},
-                "superseded": {"$ne": True},
-                "abandoned": {"$ne": True},
-            }
-        },
-        {"$group": {"_id": {"b": "$batch_id", "r": "$role", "s": "$status"}, "n": {"$sum": 1}}},
+        {"$match": {"batch_id": {"$in": list(counts)}}},
+        {"$group": {"_id": fields, "n": {"$sum": 1}}},
     ]
     async for row in await store.jobs.aggregate(pipeline):
+        if row["_id"].get("old") or row["_id"].get("left"):
+            continue
         batch_id, role, status = row["_id"]["b"], row["_id"].get("r"), row["_id"]["s"]
         if role in (_SPLIT, _AGGREGATE):
             stages[batch_id][role] = status
@@ -270,7 +289,7 @@ async def wait_for_jobs(
     if not isinstance(job_ids, list) or not 0 < len(job_ids) <= MAX_JOBS:
         raise InvalidInput(f"job_ids must be a list of 1 to {MAX_JOBS} job ids")
     if until not in (None, "change", "end"):
-        raise InvalidInput(f"until must be 'change' or 'end', not {until!r}")
+        raise InvalidInput(f"until must be 'change' or 'end', not {shown(until)}")
     if since is not None and not isinstance(since, str):
         raise InvalidInput("since must be the word that an earlier answer gave as since")
     limit_s = _timeout_s(timeout_s)
@@ -281,7 +300,7 @@ async def wait_for_jobs(
     oids = sorted(readable)
     if oids:
         standings, word, timed_out = await waiting.wait(
-            oids, to_the_end=until == "end", since=since, timeout_s=limit_s
+            oids, user=caller.user, to_the_end=until == "end", since=since, timeout_s=limit_s
         )
     else:  # nothing to wait for
         standings, word, timed_out = {}, _word(()), False
@@ -297,7 +316,9 @@ def _timeout_s(value: Any) -> float:
         return DEFAULT_TIMEOUT_S
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not 0 <= value <= MAX_TIMEOUT_S:
-        raise InvalidInput(f"timeout_s must be a number from 0 to {MAX_TIMEOUT_S:g}, not {value!r}")
+        raise InvalidInput(
+            f"timeout_s must be a number from 0 to {MAX_TIMEOUT_S:g}, not {shown(value)}"
+        )
     return float(value)
 
 

@@ -26,6 +26,14 @@ class NewObject:
     meta: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Narrative:
+    """What people call a workspace. title: None if it has none."""
+
+    title: str | None
+    owner: str
+
+
 class Workspaces(Protocol):
     """The port: what a user may do in workspaces. KBase's is the Workspace service."""
 
@@ -42,6 +50,20 @@ class Workspaces(Protocol):
         """References as clients write them, `workspace/object` with or without `/version`, each of
         the two a number or a name, by the reference in numbers; None for what the caller cannot
         read, or is not there."""
+        ...
+
+    async def readable(self, caller: Caller) -> frozenset[int]:
+        """The workspaces that are the caller's or shared with the caller; not those that only
+        everybody may read. May be up to a minute old."""
+        ...
+
+    async def narratives(self, caller: Caller, wsids: Iterable[int]) -> dict[int, Narrative]:
+        """What those of the workspaces are called that the caller may read. For showing only: what
+        cannot be told soon is left out, and may be some minutes old."""
+        ...
+
+    async def titled(self, caller: Caller, text: str) -> list[int]:
+        """Those of `readable` whose title contains the text, in capitals or not."""
         ...
 
     async def save_object(self, user: str, wsid: int, new: NewObject) -> str:
@@ -69,6 +91,34 @@ class LocalWorkspaces:
             else:
                 found[ws["_id"]] = ws["acl"].get(user, "r" if ws["public"] else "n")
         return found
+
+    async def _of(self, caller: Caller) -> list[dict[str, Any]]:
+        user = caller.user
+        mine: list[dict[str, Any]] = [{"owner": user}]
+        if "." not in user and not user.startswith("$"):
+            mine.append({f"acl.{user}": {"$exists": True}})
+        found = self._store.workspaces.find(
+            {"$or": mine, "deleted": {"$ne": True}}, {"name": 1, "owner": 1, "acl": 1}
+        )
+        return [
+            ws async for ws in found if ws["owner"] == user or ws["acl"].get(user, "n") != "n"
+        ]
+
+    async def readable(self, caller: Caller) -> frozenset[int]:
+        """See the port. Always as it is now."""
+        return frozenset(ws["_id"] for ws in await self._of(caller))
+
+    async def narratives(self, caller: Caller, wsids: Iterable[int]) -> dict[int, Narrative]:
+        """See the port. A local workspace's title is its name."""
+        rights = await self.permissions(caller, wsids)
+        wanted = [wsid for wsid, permission in rights.items() if permission != "n"]
+        found = self._store.workspaces.find({"_id": {"$in": wanted}}, {"name": 1, "owner": 1})
+        return {ws["_id"]: Narrative(ws["name"], ws["owner"]) async for ws in found}
+
+    async def titled(self, caller: Caller, text: str) -> list[int]:
+        """See the port."""
+        sought = text.casefold()
+        return [ws["_id"] for ws in await self._of(caller) if sought in ws["name"].casefold()]
 
     async def inaccessible(self, caller: Caller, refs: Iterable[str]) -> list[str]:
         """The local workspaces hold no objects of others' making: a reference is readable if its

@@ -1,29 +1,27 @@
-"""The engine's own chores, run on a schedule by the DAGs in dags/admin, in the triggerer."""
+"""Runs one of the engine's chores (`chores/`) as an Airflow task, in the triggerer."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSuccessEvent, TriggerEvent
 
-from ee2_jobs import outbox, submissions
-from ee2_jobs.artifacts import Artifacts
-from ee2_jobs.identity import engine_token
-from ee2_jobs.model import TerminatedCode
+from ee2_jobs import health
+from ee2_jobs.errors import Denied, WrongState
+from ee2_jobs.identity import ROLE_ADMIN, Caller, engine_token
 from ee2_operators import airflow_internals
+from ee2_operators.chores import CHORES, Chore
+from ee2_operators.chores.common import ChoreFailed, Done, Work
 from ee2_operators.parts import Parts, current_parts
-from ee2_operators.reconcile import reconcile
-from ee2_operators.silent import settle_silent
 
-SETTLED_S = 60.0
-DEADLINE_S = 600.0
+_BEGIN_PART = 0.8
+# What a trigger logs has a way of its own to the process that writes it, and what arrives after the
+# end of the trigger gets into the triggerer's log only: the end waits so long.
+LOG_S = 0.5
 
 
 class AdminTrigger(BaseTrigger):
@@ -38,147 +36,78 @@ class AdminTrigger(BaseTrigger):
         return "ee2_operators.admin.AdminTrigger", {"chore": self.chore}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Run the chore; like any trigger of ours, never ends with an exception."""
+        """Run the chore; like any trigger of ours, never ends with an exception. What it says last
+        is one line in the task's log, and the task's return value."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                await CHORES[self.chore](current_parts(), self.log)
-            yield TaskSuccessEvent()
+            chore = CHORES[self.chore]
+            try:
+                async with asyncio.timeout(chore.deadline_s):
+                    said = await self._run(chore)
+            except TimeoutError:
+                raise ChoreFailed(
+                    f"it did not come to an end within {chore.deadline_s:.0f} s; what it has done "
+                    "stays done, and the next run goes on"
+                ) from None
+            await asyncio.sleep(LOG_S)
+            yield TaskSuccessEvent(xcoms={"return_value": said})
         except Exception as e:
-            self.log.exception("The chore %s failed", self.chore)
-            yield TaskFailedEvent(xcoms={"error": f"{type(e).__name__}: {e}"})
+            error = f"{type(e).__name__}: {e}"
+            self.log.exception("%s: failed", self.chore)
+            await self._note(error, ok=False)
+            await asyncio.sleep(LOG_S)
+            yield TaskFailedEvent(xcoms={"error": error})
 
-
-async def _nothing(parts: Parts, log: Any) -> None:
-    """The anchor's task."""
-
-
-async def _reconcile(parts: Parts, log: Any) -> None:
-    """Start what waits; settle what ended unnoticed. One part that fails stops no other."""
-    problems = []
-    for part in (_empty_outbox, _settle_ended_runs, _settle_jobs):
-        try:
-            await part(parts, log)
-        except Exception as e:
-            log.exception("A part of the chore failed")
-            problems.append(f"{type(e).__name__}: {e}")
-    if problems:
-        raise RuntimeError("; ".join(problems))
-
-
-async def _empty_outbox(parts: Parts, log: Any) -> None:
-    """Have the API server start what was accepted and not started: a trigger cannot make runs."""
-    headers = {"Authorization": engine_token(parts.settings.secret_key)}
-    try:
-        async with httpx.AsyncClient(timeout=30, trust_env=False, headers=headers) as client:
-            answer = await client.post(f"{parts.settings.rpc_url}/outbox")
-    except httpx.TransportError as e:
-        # It is being restarted, say. Next minute again.
-        log.warning("The API server does not answer at %s: %r", parts.settings.rpc_url, e)
-        return
-    answer.raise_for_status()
-    if count := answer.json()["starting"]:
-        log.warning("Starting %d submissions that were accepted and not started", count)
-
-
-async def _settle_ended_runs(parts: Parts, log: Any) -> None:
-    """Settle submissions whose run ended unnoticed, and start those anew whose run is not there."""
-    for submission_id, dag_id in await submissions.runs_to_check(parts.store, SETTLED_S):
-        if parts.watcher.follows(submission_id):
-            continue
-        state = await airflow_internals.run_state(dag_id, submission_id)
-        if state is None:
-            log.warning("Submission %s has lost its run; it is started again", submission_id)
-            await submissions.start_again(parts.store, submission_id)
-        elif state in ("success", "failed"):
-            log.warning("The run of submission %s has ended; settling its jobs", submission_id)
-            await submissions.mark_ended(
-                parts.store,
-                submission_id,
-                TerminatedCode.BY_SERVER_FAILURE,
-                "The run of the job ended before the job did.",
+    async def _run(self, chore: Chore) -> str:
+        parts, task = current_parts(), self.task_instance
+        params = airflow_internals.run_params(task)
+        dry_run = bool(params.get("dry_run"))
+        if chore.once and task is not None and task.try_number > 1:
+            raise WrongState(
+                "This run was an administrator's order and has been carried out: trigger a new one"
             )
+        until = time.monotonic() + _BEGIN_PART * chore.deadline_s
+        done = await chore.run(
+            Work(parts, self.log, until, dry_run, params, lambda: self._who(parts))
+        )
+        said = sentence(done, dry_run=dry_run)
+        account = f"{said}\n\n{done.text}" if done.text else said
+        self.log.info("%s: %s", self.chore, account)
+        if not dry_run:
+            metric = f"ee2.chore.{self.chore}.{chore.what}"
+            airflow_internals.count(metric, done.count, level=chore.level)
+            await self._note(said, ok=True)
+        return account
+
+    async def _who(self, parts: Parts) -> Caller:
+        """Who triggered this run, as the API server finds it: triggers have no access to that."""
+        task = self.task_instance
+        assert task is not None
+        headers = {"Authorization": engine_token(parts.settings.secret_key)}
+        async with httpx.AsyncClient(timeout=30, trust_env=False, headers=headers) as client:
+            run = {"dag_id": task.dag_id, "run_id": task.run_id}
+            answer = await client.get(f"{parts.settings.rpc_url}/run_user", params=run)
+        answer.raise_for_status()
+        found = answer.json()
+        if found["user"] is None:
+            raise Denied(
+                "Only a run that an Airflow user has triggered, in the UI or by the REST API, is "
+                "carried out: this one has nobody to answer for it"
+            )
+        return Caller(found["user"], frozenset({ROLE_ADMIN} if found["is_admin"] else ()))
+
+    async def _note(self, said: str, *, ok: bool) -> None:
+        """For the report on the engine's health, which is about what runs by itself. MongoDB may be
+        what has failed."""
+        try:
+            if CHORES[self.chore].once:
+                return
+            await health.note_chore(current_parts().store, self.chore, said=said, ok=ok)
+        except Exception:
+            self.log.debug("The end of the chore could not be noted", exc_info=True)
 
 
-async def _settle_jobs(parts: Parts, log: Any) -> None:
-    settled = await reconcile(parts.store, parts.pool, SETTLED_S)
-    if settled:
-        log.warning("Settled %d jobs that had left the pool unnoticed", settled)
-    parts.watcher.poke()
-
-
-async def _tell(parts: Parts, log: Any) -> None:
-    """See to it that other services are told what changed; say what waits. Fails if something has
-    waited for a day, or if the changes cannot be read."""
-    parts.teller.poke()
-    late = []
-    for one in await outbox.waiting(parts.store):
-        if one.count:
-            (log.warning if one.error else log.info)(outbox.sentence(one))
-        if one.late:
-            late.append(outbox.sentence(one))
-    if parts.teller.problem:
-        late.append(f"nothing can be told: {parts.teller.problem}")
-    if late:
-        raise RuntimeError("; ".join(late))
-
-
-async def _silent_runners(parts: Parts, log: Any) -> None:
-    """End running jobs whose runner went silent."""
-    settings = parts.settings
-    ended = await settle_silent(
-        parts.store, parts.pool, settings.rpc_url, settings.silent_runner_s, log
-    )
-    if ended:
-        log.warning("Ended %d jobs whose runners had gone silent", ended)
-        parts.watcher.poke()
-
-
-async def _cleanup(parts: Parts, log: Any) -> None:
-    """Delete by age (`artifact_days`): artifacts, files of ended stages, logs of tasks."""
-    days = parts.settings.artifact_days
-    gone = await Artifacts(parts.settings.artifacts_url).delete_older_than(days)
-    log.info("Deleted the artifacts of %d submissions", gone)
-    before_s = time.time() - days * 86400
-    stage_dir = Path(parts.settings.stage_dir)
-    old = await asyncio.to_thread(lambda: list(_older(stage_dir, before_s)))
-    live = await submissions.with_live_jobs(parts.store, list({p.name[:24] for p in old}))
-    old = [path for path in old if path.name[:24] not in live]
-    await asyncio.to_thread(_delete, old)
-    log.info("Deleted %d files and folders of ended stages", len(old))
-    logs = await asyncio.to_thread(_delete_old_runs, airflow_internals.log_folder(), before_s)
-    log.info("Deleted the logs of %d runs", logs)
-
-
-def _older(folder: Path, before_s: float) -> Iterator[Path]:
-    """What in a folder was last changed before that."""
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < before_s:
-                yield path
-
-
-def _delete(paths: list[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _delete_old_runs(logs: Path, before_s: float) -> int:
-    """Delete the log folders of runs (dag_id=…/run_id=…) in which nothing is newer than that."""
-    gone = 0
-    for run in logs.glob("dag_id=*/run_id=*"):
-        if all(p.stat().st_mtime < before_s for p in (run, *run.rglob("*"))):
-            shutil.rmtree(run, ignore_errors=True)
-            gone += 1
-    return gone
-
-
-CHORES: dict[str, Callable[[Parts, Any], Awaitable[None]]] = {
-    "nothing": _nothing,
-    "reconcile": _reconcile,
-    "cleanup": _cleanup,
-    "outbox": _tell,
-    "silent_runners": _silent_runners,
-}
+def sentence(done: Done, *, dry_run: bool) -> str:
+    """What a chore has done, or would do, in one line; a longer account follows it."""
+    more = "; there is more to do, which the next run does" if done.more else ""
+    dry = "dry run, nothing is changed: " if dry_run else ""
+    return f"{dry}{done.said}{more}"

@@ -76,14 +76,14 @@ def base_path() -> str:
     return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 
 
-def mongo_uri() -> str:
-    """The address of the engine's database, from the connection `ee2_mongo`.
+def mongo_uri(connection: str = MONGO_CONNECTION) -> str:
+    """The address of the engine's database, from the connection `ee2_mongo`, or of another one.
 
     May be called from a trigger's own task, not from tasks that it starts.
     """
     from airflow.providers.mongo.hooks.mongo import MongoHook
 
-    hook = MongoHook(mongo_conn_id=MONGO_CONNECTION)
+    hook = MongoHook(mongo_conn_id=connection)
     options = {k: str(v).lower() if isinstance(v, bool) else v for k, v in hook.extras.items()}
     if hook.allow_insecure:
         options["tlsAllowInvalidCertificates"] = "true"
@@ -286,6 +286,24 @@ async def run_state(dag_id: str, run_id: str) -> str | None:
     return str(answer.state.value) if isinstance(answer, DagRunStateResult) else None
 
 
+def run_params(task: Any) -> dict[str, Any]:
+    """The Params of the DAG run that a trigger's task belongs to, with the values that the run was
+    triggered with. task: the trigger's `task_instance`; {} for one without a run."""
+    context = getattr(task, "get_template_context", None)
+    return dict(context()["params"]) if context is not None else {}
+
+
+def count(metric: str, number: int, *, level: bool = False) -> None:
+    """Add to one of Airflow's metrics, or (level) set it; nothing if it keeps none (`[metrics]` in
+    airflow.cfg)."""
+    from airflow.observability import stats
+
+    if level:
+        stats.gauge(metric, number)
+    else:
+        stats.incr(metric, number)
+
+
 _wakers: list[Callable[[], None]] = []
 
 
@@ -365,9 +383,12 @@ def run(component: str, arguments: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """An Airflow user who may see EE2's pages; is_admin: everybody's."""
+    """An Airflow user with `can_read` on `EE2 Jobs`, who may see EE2's pages. may_edit: has
+    `can_edit`, so may change what the user's rights allow. is_admin: has `can_admin`, so may see
+    and change everybody's."""
 
     name: str
+    may_edit: bool
     is_admin: bool
 
 
@@ -390,12 +411,50 @@ async def signed_in(request: Any) -> SignedIn | None:
             return None
         raise
     manager: Any = get_auth_manager()
-    allowed = await asyncio.to_thread(
-        manager.is_authorized_custom_view, method="GET", resource_name=VIEW, user=user
-    )
-    if not allowed:
-        return None
-    return SignedIn(user.get_name(), any(r.name == "Admin" for r in getattr(user, "roles", ())))
+
+    def permissions() -> list[bool]:
+        return [
+            manager.is_authorized_custom_view(method=action, resource_name=VIEW, user=user)
+            for action in ("can_read", "can_edit", "can_admin")
+        ]
+
+    may_read, may_edit, is_admin = await asyncio.to_thread(permissions)
+    return SignedIn(user.get_name(), may_edit or is_admin, is_admin) if may_read else None
+
+
+async def run_user(dag_id: str, run_id: str) -> SignedIn | None:
+    """The Airflow user who triggered a run in the UI or by the REST API, with the rights of now;
+    None if nobody did, or the user is there no more. For processes that may use the database."""
+    import asyncio
+
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.models.dagrun import DagRun
+    from airflow.providers.fab.auth_manager.models import User
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunTriggeredByType
+    from sqlalchemy import select
+
+    by_a_user = (DagRunTriggeredByType.UI, DagRunTriggeredByType.REST_API)
+    manager: Any = get_auth_manager()
+
+    def find() -> SignedIn | None:
+        with create_session() as session:
+            of_run = select(DagRun.triggering_user_name).where(
+                DagRun.dag_id == dag_id,
+                DagRun.run_id == run_id,
+                DagRun.triggered_by.in_(by_a_user),
+            )
+            name = session.scalar(of_run)
+            user = session.scalar(select(User).where(User.username == name, User.active.is_(True)))
+            if name is None or user is None:
+                return None
+            may_edit, is_admin = (
+                manager.is_authorized_custom_view(method=action, resource_name=VIEW, user=user)
+                for action in ("can_edit", "can_admin")
+            )
+            return SignedIn(name, may_edit or is_admin, is_admin)
+
+    return await asyncio.to_thread(find)
 
 
 def middleware(cls: Any, *arguments: Any, **options: Any) -> dict[str, Any]:

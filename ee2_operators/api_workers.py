@@ -17,6 +17,9 @@ from uvicorn.supervisors import Multiprocess
 
 from ee2_operators.api_server import listen
 
+# As in api_bridge/rest/changes.py, which takes long to load.
+STREAM_END = "ee2.stream_end"
+
 _log = logging.getLogger(__name__)
 
 # How long a worker that ends still listens to connections that it has and that are silent: more
@@ -75,6 +78,11 @@ class DrainingProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The worker ends."""
         self._draining = True
+        # Changes of jobs are told without end: the stream is asked to end itself, and its client
+        # comes back to another worker.
+        end = self.scope["state"].get(STREAM_END) if self.cycle is not None else None
+        if end is not None:
+            end.set()
         if self.cycle is None or self.cycle.response_complete:
             self.loop.call_later(_DRAIN_S, super().shutdown)
         else:

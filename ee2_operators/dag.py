@@ -8,8 +8,9 @@ version of the DAG each time.
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from ee2_jobs.model import StageName
 from ee2_jobs.plan import MIXED, Shape
@@ -78,10 +79,26 @@ def publish(shape: Shape) -> None:
 
 
 def admin_dag(
-    chore: str, description: str, doc: str | None, schedule: str | datetime.timedelta
+    chore: str,
+    description: str,
+    doc: str | None,
+    schedule: str | datetime.timedelta | None,
+    **params: Param,
 ) -> DAG:
-    """The DAG `ee2_CHORE`, which runs one of the engine's own chores on a schedule, one run at a
-    time; what was missed is not made up for."""
+    """The DAG `ee2_CHORE`, which runs one of the engine's own chores, one run at a time; what was
+    missed is not made up for. The file that calls this must hold the word Airflow: others are not
+    looked at.
+
+    schedule: None for one that is triggered by hand. params: beside `dry_run`, which all have. Give
+    them types only, and refuse what they must not be in the chore: a value that a Param refuses
+    gets past the API's check where a run is cleared after an upgrade, and it stops the triggerer.
+    """
+    dry_run = Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Only say what would be done; nothing is changed",
+    )
     dag = DAG(
         f"ee2_{chore}",
         description=description,
@@ -92,7 +109,15 @@ def admin_dag(
         is_paused_upon_creation=False,
         max_active_runs=1,
         default_args={"owner": "ee2", "retries": 0},
-        tags=["ee2", "admin"],
+        tags=["ee2", "admin", "scheduled" if schedule else "manual"],
+        params={**params, "dry_run": dry_run},
     )
     AdminOperator(task_id=chore, chore=chore, dag=dag)
     return dag
+
+
+def text_param(title: str, description: str, default: str = "", *examples: str) -> Param:
+    """A Param with a text. examples: offered in the form; others may be typed."""
+    more: dict[str, Any] = {"examples": list(examples)} if examples else {}
+    # With null: a field that is left empty in the form is sent so.
+    return Param(default, type=["string", "null"], title=title, description=description, **more)

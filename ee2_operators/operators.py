@@ -62,7 +62,7 @@ class AggregateOperator(TriggerOperator):
 
 
 class AdminOperator(TriggerOperator):
-    """Runs one of the engine's own chores (see `admin`), named by `chore`."""
+    """Runs one of the engine's own chores (see `chores`), named by `chore`."""
 
     ui_color = "#eeeeee"
 

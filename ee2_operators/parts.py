@@ -1,5 +1,5 @@
 """What the triggers of one process share: the engine's database, the pool, and what works in the
-background for all of them, the watcher and the teller."""
+background for all of them: the watcher, the teller and the sampler."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import asyncio
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from ee2_jobs.settings import ClientGroups, Settings
+from ee2_jobs.client_groups import ClientGroups, GroupsFile
+from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
 from ee2_operators import airflow_internals
 from ee2_operators.condor.pool import Pool, PoolAddress
+from ee2_operators.sampler import Sampler
 from ee2_operators.teller import Teller
 from ee2_operators.watcher import Watcher
 
 
 @dataclass(frozen=True)
 class Parts:
-    """See the module."""
+    """See the module. sampler: None in programs that only run stages."""
 
     settings: Settings
-    groups: ClientGroups
+    groups: GroupsFile | ClientGroups
     store: Store
     pool: Pool
     watcher: Watcher
     teller: Teller
+    sampler: Sampler | None = None
 
 
 _parts: WeakKeyDictionary[asyncio.AbstractEventLoop, Parts] = WeakKeyDictionary()
@@ -41,17 +44,23 @@ def current_parts() -> Parts:
     if parts is None:
         settings = airflow_internals.engine_settings()
         store = Store(airflow_internals.mongo_uri())
-        pool = Pool(_pool_address())
+        address = _pool_address()
+        pool = Pool(address)
+        groups = settings.groups()
+        # With a pool of its own: its long questions keep nobody waiting.
+        sampler = Sampler(store, settings, groups, Pool(address))
         parts = Parts(
             settings,
-            settings.groups(),
+            groups,
             store,
             pool,
             Watcher(store, pool),
             Teller(store, settings),
+            sampler,
         )
         _parts[loop] = parts
         parts.teller.poke()
+        sampler.poke()
     return parts
 
 

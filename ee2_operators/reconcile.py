@@ -25,14 +25,24 @@ MOST_RECORDS = 200_000
 _FEW_STAGES = 50
 
 
-def pool_end(job_id: str, event: PoolEvent) -> PoolEnd | None:
-    """What an event means for a record that has not ended; None if it means nothing."""
-    what = outcome(event)
+def pool_end(job_id: str, event: PoolEvent, *, last_try: bool = False) -> PoolEnd | None:
+    """What an event means for a record that has not ended; None if it means nothing. last_try: see
+    `outcome`."""
+    what = outcome(event, last_try=last_try)
     if not what.ended or what.status is None:
         return None
     status = Status(what.status)
     code = what.error_code if status == Status.ERROR else what.terminated_code
-    return PoolEnd(job_id, status, code or 0, what.message, remove=event.kind is Kind.HELD)
+    held = event.kind is Kind.HELD
+    line = f"HTCondor put the job on hold: {hold_reason(event)}" if held else None
+    return PoolEnd(job_id, status, code or 0, what.message, remove=held, line=line)
+
+
+def hold_reason(event: PoolEvent) -> str:
+    """HTCondor's own words about a hold, on one line."""
+    said = " ".join(str(event.details.get("reason", "")).split())
+    code, subcode = event.details.get("hold_code", "?"), event.details.get("hold_subcode", 0)
+    return said or f"code {code}/{subcode}"
 
 
 def lost(job_id: str) -> PoolEnd:
@@ -46,9 +56,12 @@ def lost(job_id: str) -> PoolEnd:
     )
 
 
-async def reconcile(store: Store, pool: Pool, older_than_s: float) -> int:
+async def reconcile(
+    store: Store, pool: Pool, older_than_s: float, *, dry_run: bool = False
+) -> int:
     """Settle records that have not changed for `older_than_s` and whose job is not in the queue,
     and remove jobs from the queue whose records ended some time ago; how many were settled.
+    dry_run: change nothing; how many would be.
 
     The records are read before the queue: what is missing in the queue then has left it, and its
     runner has told already whatever it had to tell.
@@ -62,6 +75,8 @@ async def reconcile(store: Store, pool: Pool, older_than_s: float) -> int:
         event = from_ad(ad) if ad else None
         if event and (end := pool_end(str(record["_id"]), event)):
             ends.append(end)
+    if dry_run:
+        return len(ends)
     settled = await pool_records.apply_pool_ends(store, ends)
     if settled:
         log.info("Settled %d records whose jobs had left the pool unnoticed", settled)

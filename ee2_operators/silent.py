@@ -19,9 +19,12 @@ class NobodyHeard(Exception):
     """Too many runners are silent for that to be their own fault."""
 
 
-async def settle_silent(store: Store, pool: Pool, rpc_url: str, silent_s: float, log: Any) -> int:
+async def settle_silent(
+    store: Store, pool: Pool, rpc_url: str, silent_s: float, log: Any, *, dry_run: bool = False
+) -> int:
     """End running jobs of which nothing was heard for `silent_s` and which the pool still calls
-    running; how many. What has left the pool is for reconciliation to settle.
+    running; how many. What has left the pool is for reconciliation to settle. dry_run: end none;
+    how many would be.
 
     No healthy job ends because of an outage of ours: nothing is done unless the API server has been
     listening for that long without a break and answers at `rpc_url` now, the way that runners take.
@@ -52,8 +55,8 @@ async def settle_silent(store: Store, pool: Pool, rpc_url: str, silent_s: float,
             f"looks as if the nodes could not reach {rpc_url}. No job was ended"
         )
     for job in hanging:
-        log.warning("Job %s: %s", job["_id"], silent.reason(job))
-    return await silent.end_silent(store, hanging)
+        log.debug("Job %s: %s", job["_id"], silent.reason(job))
+    return len(hanging) if dry_run else await silent.end_silent(store, hanging)
 
 
 def hanging_jobs(

@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ee2_jobs import pool_records, rounds, stages
+from ee2_jobs.client_groups import POOL_ROUTE
 from ee2_jobs.errors import EngineError
 from ee2_jobs.identity import job_token
 from ee2_jobs.model import Document, OnChildError, StageName, now_s
+from ee2_jobs.routing import by_route, group_of
 from ee2_jobs.stages import StageEnd, StageRun
+from ee2_operators.admission import Rules
 from ee2_operators.condor.pool import CALL_S, SUBMIT_S_PER_JOB, SubmitRefused
+from ee2_operators.condor.routes import GridRoute, grid_route
 from ee2_operators.condor.submit import (
     BadSubmission,
     StageJob,
@@ -92,19 +96,34 @@ async def fail(parts: Parts, this: StageTry, message: str, log: Any) -> StageEnd
     return StageEnd(False, message)
 
 
-async def _open(parts: Parts, this: StageTry, log: Any, round_number: int = 1) -> StageRun:
+async def _open(
+    parts: Parts, this: StageTry, log: Any, round_number: int = 1, route: str | None = None
+) -> StageRun:
     limit = parts.settings.max_batch_jobs
     return await patiently(
-        log, lambda: stages.open_stage(parts.store, *this.run_key, limit, round_number)
+        log, lambda: stages.open_stage(parts.store, *this.run_key, limit, round_number, route)
     )
 
 
 async def _into_the_pool(
     parts: Parts, this: StageTry, run: StageRun, log: Any
 ) -> Mapping[str, str]:
-    """Submit the stage, or adopt what was submitted before; job id by scheduler id."""
+    """Submit the round, each route's jobs by themselves, or adopt what was submitted before; job id
+    by scheduler id."""
+    jobs: dict[str, str] = {}
+    for part in await patiently(log, lambda: by_route(parts.store, run, parts.groups)):
+        if part.routed:
+            part = await _open(parts, this, log, part.round_number, part.route)
+            log.info("%d of them by the route '%s'", len(part.jobs), part.route)
+        jobs |= await _part_into_the_pool(parts, this, part, log)
+    return jobs
+
+
+async def _part_into_the_pool(
+    parts: Parts, this: StageTry, run: StageRun, log: Any
+) -> Mapping[str, str]:
     patience = Patience(log)
-    while True:
+    while run.jobs:
         try:
             jobs = await _submit_or_adopt(parts, this, run, log)
         except SubmitRefused as e:
@@ -121,7 +140,8 @@ async def _into_the_pool(
             log.info("In HTCondor's queue as cluster %s", next(iter(jobs)).partition(".")[0])
             return jobs
         # Look afresh: another triggerer may have begun, or our own attempt may have come through.
-        run = await _open(parts, this, log, run.round_number)
+        run = await _open(parts, this, log, run.round_number, run.route)
+    return {}
 
 
 async def _refused(parts: Parts, run: StageRun, message: str, log: Any) -> None:
@@ -138,6 +158,7 @@ async def _submit_or_adopt(
         jobs = await _adopt(parts, this, run)
         if jobs:
             log.info("The stage was submitted before; following what is there")
+            parts.watcher.admission.notice()
             known = set(jobs.values())
             missing = [str(j["_id"]) for j in run.jobs if "scheduler_id" not in j]
             ends = [lost(job_id) for job_id in missing if job_id not in known]
@@ -166,29 +187,35 @@ async def _adopt(parts: Parts, this: StageTry, run: StageRun) -> dict[str, str] 
     """The stage's jobs in the pool, also those that have left it: job id by scheduler id."""
     assert run.begun_s is not None
     since_s = run.begun_s - CLOCK_DIFFERENCE_S
-    if await parts.pool.find(this.key, since_s, run.round_number) is None:
+    route = None if run.route == POOL_ROUTE else run.route
+    if await parts.pool.find(this.key, since_s, run.round_number, route) is None:
         return None
     ads = await parts.pool.live([this.key]) + await parts.pool.ended([this.key], since_s)
     return {
         f"{ad['ClusterId']}.{ad['ProcId']}": ad["EE2_JOB_ID"]
         for ad in ads
-        if ad.get("EE2_ROUND", 1) == run.round_number
+        if ad.get("EE2_ROUND", 1) == run.round_number and ad.get("EE2_ROUTE") == route
     } or None
 
 
 async def _submit(parts: Parts, this: StageTry, run: StageRun) -> dict[str, str] | None:
     """Submit the stage's jobs; None if another trigger has begun to do so."""
-    submission = describe_stage(parts, this, run)
+    rules = await parts.watcher.admission.rules()
+    submission = describe_stage(parts, this, run, rules)
     ids = [job.job_id for job in submission.jobs]
     await asyncio.to_thread(_write_tickets, parts, this.key, ids)
     if await stages.begin_submit(parts.store, run) is None:
         return None
     cluster = await parts.pool.submit(submission)
+    parts.watcher.admission.submitted(rules, held=any(job.waits for job in submission.jobs))
     return dict(zip(cluster.scheduler_ids(), ids, strict=True))
 
 
-def describe_stage(parts: Parts, this: StageTry, run: StageRun) -> StageSubmission:
-    """What the pool is told of a round: ids, figures and routes, no text of a user."""
+def describe_stage(
+    parts: Parts, this: StageTry, run: StageRun, rules: Rules
+) -> StageSubmission:
+    """What the pool is told of a round: ids, figures and routes, no text of a user. rules: what
+    may have jobs submitted on hold, for the admission to release them."""
     user = str(run.submission["user"])
     window = _window(this, run.submission)
     # The pool starts jobs of one priority in the order in which they come.
@@ -196,7 +223,10 @@ def describe_stage(parts: Parts, this: StageTry, run: StageRun) -> StageSubmissi
     places = len(jobs)
     if window is not None:
         # The window of a stage's first cluster is empty; later ones find jobs in it.
-        places = window.places if (this.try_number, run.round_number) == (1, 1) else 0
+        first = (this.try_number, run.round_number) == (1, 1) and not run.routed
+        places = window.places if first else 0
+    if rules.concern(user, {_group_of(parts, job) for job in jobs}):
+        places = 0
     return StageSubmission(
         key=this.key,
         jobs=tuple(_stage_job(parts, job, n >= places) for n, job in enumerate(jobs)),
@@ -206,7 +236,23 @@ def describe_stage(parts: Parts, this: StageTry, run: StageRun) -> StageSubmissi
         accounting_user=user if _ACCOUNT.fullmatch(user) else None,
         window=window.name if window is not None else None,
         round_number=run.round_number,
+        user=user,
+        window_places=window.places if window is not None else None,
+        route=_route(parts, run.route),
     )
+
+
+def _route(parts: Parts, name: str | None) -> GridRoute | None:
+    """How the jobs leave our pool; SubmitRefused if the route has gone from the file."""
+    if name is None or name == POOL_ROUTE:
+        return None
+    route = parts.groups.routes.get(name)
+    if route is None:
+        raise SubmitRefused(
+            f"The route '{name}' of their client group has been taken out of the file of client "
+            "groups. Run them again, or tell the administrators."
+        )
+    return grid_route(name, route)
 
 
 def _window(this: StageTry, submission: Document) -> Window | None:
@@ -218,20 +264,26 @@ def _window(this: StageTry, submission: Document) -> Window | None:
     return Window(f"{this.submission_id}.{this.stage.value}", int(places))
 
 
+def _group_of(parts: Parts, job: Document) -> str:
+    return group_of(job, parts.groups.default)
+
+
 def _stage_job(parts: Parts, job: Document, waits: bool) -> StageJob:
     wanted = job["job_input"].get("requirements") or {}
     groups = parts.groups
-    name = wanted.get("clientgroup") or groups.default
+    name = _group_of(parts, job)
     group = groups.groups.get(name) or groups.groups[groups.default]
     return StageJob(
         job_id=str(job["_id"]),
         cpus=wanted.get("cpu") or group.cpus,
         memory_mb=wanted.get("memory") or group.memory_mb,
         disk_gb=wanted.get("disk") or group.disk_gb,
-        requirements=group.route,
+        requirements=group.machine_requirements(),
         priority=job.get("priority", 0),
         time_limit_s=job.get("time_limit_s"),
         waits=waits,
+        group=name,
+        level=job.get("level", 0),
     )
 
 

@@ -2,8 +2,9 @@
 
 The runner on the node tells the server how its job went; the watcher is for everything else. It
 counts what is still to end (one query for all stages), reads the clusters' user logs for ends that
-no runner could tell, removes from the pool what was cancelled, and every half minute compares the
-records with the queue. All of it may be done again at any time: nothing is only in memory.
+no runner could tell, removes from the pool what was cancelled, releases those whose turn it is
+(admission.py), and every half minute compares the records with the queue. All of it may be done
+again at any time: nothing is only in memory.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from ee2_jobs import pool_records, priority, stages
+from ee2_jobs.limits import time as time_limits
 from ee2_jobs.model import StageName
 from ee2_jobs.store import Store
+from ee2_operators.admission import Admission
 from ee2_operators.condor.events import Kind, PoolEvent
 from ee2_operators.condor.outcome import outcome
 from ee2_operators.condor.pool import Pool
@@ -32,7 +35,6 @@ COUNT_S = 0.2
 QUIET_PART = 0.02
 LONGEST_COUNT_S = 1.0
 POOL_S = 0.5
-WINDOWS_S = 0.25
 LOGS_S = 1.0
 RECONCILE_S = 30.0
 MOST_NOTES = 50
@@ -55,15 +57,13 @@ class Followed:
 
     jobs: job id by scheduler id. live: how many are still to end, None before the first count.
     notes: what the pool says that ends no job, for the task's log. changed: set whenever one of the
-    two changes. window: None if all jobs may be active at once. waiting: whether some of them may
-    be on hold for the window.
+    two changes. window: None if all jobs may be active at once.
     """
 
     key: StageKey
     user_log: str
     jobs: dict[str, str]
     window: Window | None = None
-    waiting: bool = False
     live: int | None = None
     notes: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,6 +85,7 @@ class Watcher:
         self._offsets: dict[str, int | None] = {}
         self._held: set[str] = set()
         self._removing = False
+        self.admission = Admission(store, pool, self._windows)
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._changed_at = time.monotonic()
         self._logs_at = 0.0
@@ -109,7 +110,6 @@ class Watcher:
         followed.jobs.update(jobs)
         for scheduler_id in jobs:
             self._by_cluster[scheduler_id.partition(".")[0]] = followed
-        followed.waiting = followed.window is not None
         self.poke()
 
     def unfollow(self, followed: Followed) -> None:
@@ -129,10 +129,12 @@ class Watcher:
         """Have the watcher look for what is to be removed, even if it follows nothing."""
         self._changed_at = time.monotonic()
         self._removing = True
-        chores = [("count", self._counting), ("pool", self._minding_the_pool)]
-        if self._windows():
-            chores.append(("windows", self._minding_the_windows))
-        for name, body in chores:
+        chores = {
+            "count": self._counting,
+            "pool": self._minding_the_pool,
+            "admission": self._admitting,
+        }
+        for name, body in chores.items():
             loop = self._loops.get(name)
             if loop is None or loop.done():
                 # In a context of its own: what it logs belongs to no single task's log.
@@ -156,37 +158,12 @@ class Watcher:
             if await _attempt(self._mind_the_pool, patience):
                 await asyncio.sleep(POOL_S)
 
-    async def _minding_the_windows(self) -> None:
-        patience = Patience(log)
-        while self._windows():
-            if await _attempt(self._fill_windows, patience):
-                await asyncio.sleep(WINDOWS_S)
+    async def _admitting(self) -> None:
+        await self.admission.run(lambda: bool(self._followed))
 
-    def _windows(self) -> dict[str, Window]:
-        """The windows for which jobs wait, by name."""
-        return {
-            f.window.name: f.window for f in self._followed.values() if f.window and f.waiting
-        }
-
-    async def _fill_windows(self) -> None:
-        """Release waiting jobs where a window has places. What counts is in the pool's queue, and
-        the next ones are the same whoever looks: two watchers release the same jobs."""
-        windows = self._windows()
-        asked = {f.window.name: f for f in self._followed.values() if f.window and f.waiting}
-        for followed in asked.values():
-            followed.waiting = False  # unless it shows otherwise, or further jobs come meanwhile
-        none_waits: set[str] = set()
-        try:
-            active = await self._pool.active()
-            free = {name: w.places - active.get(name, 0) for name, w in windows.items()}
-            waiting = await self._pool.waiting([n for n, places in free.items() if places > 0])
-            next_ones = [job for name, jobs in waiting.items() for job in jobs[: free[name]]]
-            if next_ones:
-                await self._pool.release(next_ones, "a place in the window is free")
-            none_waits = {name for name, jobs in waiting.items() if not jobs}
-        finally:
-            for name in asked.keys() - none_waits:
-                asked[name].waiting = True
+    def _windows(self) -> dict[str, int]:
+        """The places of the followed stages' windows, by name."""
+        return {f.window.name: f.window.places for f in self._followed.values() if f.window}
 
     async def _count(self) -> None:
         counts = await stages.live_counts(self._store, list(self._followed))
@@ -204,6 +181,7 @@ class Watcher:
             self._logs_at = now
         await self._remove()
         await self._prioritise()
+        await self._retime()
         if self._followed and now - self._reconciled_at >= RECONCILE_S:
             await reconcile(self._store, self._pool, RECONCILE_S)
             self._reconciled_at = now
@@ -232,13 +210,24 @@ class Watcher:
             # It stays in the queue until it is removed, whoever has told how it ended.
             self._held.add(event.scheduler_id)
         elif what.message and not what.ended and len(followed.notes) < MOST_NOTES:
-            followed.notes.append(f"Job {job_id}: {what.message}")
+            text = f"Job {job_id}: {what.message}"
+            if event.kind is Kind.AWAY:  # it is the same for all of them
+                text = what.message
+                if text in followed.notes:
+                    return
+            followed.notes.append(text)
             followed.changed.set()
 
     async def _prioritise(self) -> None:
         for value, jobs in (await priority.to_tell_the_pool(self._store)).items():
             await self._pool.set_priority(list(jobs), value)
+            self.admission.notice()
             await priority.told_the_pool(self._store, value, list(jobs.values()))
+
+    async def _retime(self) -> None:
+        for limit_s, jobs in (await time_limits.to_tell_the_pool(self._store)).items():
+            await self._pool.set_time_limit(list(jobs), limit_s)
+            await time_limits.told_the_pool(self._store, limit_s, list(jobs.values()))
 
     async def _remove(self) -> None:
         self._removing = False

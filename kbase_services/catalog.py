@@ -132,6 +132,10 @@ class KBaseCatalog:
         except InvalidInput as e:
             return str(e)
 
+    async def owned_by(self, user: str) -> frozenset[str]:
+        """See the port. Only of local apps: the Catalog is not asked who owns a module."""
+        return await self._local.owned_by(user)
+
     async def log_exec_stats(self, stats: ExecStats) -> None:
         """See the port. The Catalog cannot tell whether it has heard of a job before, so the call
         is repeated only if it cannot have arrived. Denied if the Catalog refuses the token."""

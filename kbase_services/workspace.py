@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from ee2_jobs.errors import Denied, EngineError, InvalidInput, NotAuthenticated, Unavailable
 from ee2_jobs.identity import Caller, hash_token
-from ee2_jobs.workspaces import NewObject, Permission
+from ee2_jobs.workspaces import Narrative, NewObject, Permission
 from kbase_services.cache import Cache
 from kbase_services.http import Service, ServiceError
 
@@ -38,6 +39,11 @@ class KBaseWorkspaces:
 
     KEEP_S = 30.0
     KEEP_NONE_S = 5.0
+    # What is shared with somebody, and what workspaces are called.
+    KEEP_READABLE_S = 60.0
+    KEEP_TITLE_S = 600.0
+    # Nobody waits longer for titles; they are there the next time.
+    TITLES_WITHIN_S = 1.5
 
     def __init__(
         self,
@@ -51,6 +57,17 @@ class KBaseWorkspaces:
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._cache: Cache[tuple[str, int], Permission] = Cache(
             lambda permission: self.KEEP_NONE_S if permission == "n" else self.KEEP_S,
+            max_entries=100_000,
+            clock=clock,
+        )
+        self._readable: Cache[str, frozenset[int]] = Cache(
+            lambda _: self.KEEP_READABLE_S, max_entries=5_000, clock=clock
+        )
+        self._shared: Cache[str, dict[int, Narrative]] = Cache(
+            lambda _: self.KEEP_READABLE_S, max_entries=500, clock=clock
+        )
+        self._titles: Cache[tuple[str, int], Narrative | None] = Cache(
+            lambda told: self.KEEP_TITLE_S if told else self.KEEP_READABLE_S,
             max_entries=100_000,
             clock=clock,
         )
@@ -98,6 +115,79 @@ class KBaseWorkspaces:
         if not isinstance(perms, list) or len(perms) != len(wsids):
             raise self._no_sense("get_permissions_mass")
         return {wsid: _permission(user, given) for wsid, given in zip(wsids, perms, strict=True)}
+
+    async def readable(self, caller: Caller) -> frozenset[int]:
+        """See the port. One call, kept for KEEP_READABLE_S."""
+        token = caller.token
+        if token is None:
+            return frozenset()
+
+        async def ask() -> frozenset[int]:
+            answer = await self._told("list_workspace_ids", {"excludeGlobal": 1}, token)
+            ids = answer.get("workspaces") if isinstance(answer, dict) else None
+            if not isinstance(ids, list):
+                raise self._no_sense("list_workspace_ids")
+            return frozenset(int(wsid) for wsid in ids)
+
+        return await self._readable.get(hash_token(token), ask)
+
+    async def narratives(self, caller: Caller, wsids: Iterable[int]) -> dict[int, Narrative]:
+        """See the port. One call per workspace that is not known yet."""
+        token = caller.token
+        if token is None:
+            return {}
+
+        async def name(wsid: int) -> Narrative | None:
+            try:
+                async with self._calls:
+                    return _narrative(
+                        await self._read("get_workspace_info", {"id": wsid}, token)
+                    )[1]
+            except ServiceError:  # deleted, or not for this caller
+                return None
+            except (TypeError, IndexError, ValueError):
+                raise self._no_sense("get_workspace_info") from None
+
+        key = hash_token(token)
+        wanted = list(dict.fromkeys(wsids))
+        asked = {
+            wsid: asyncio.ensure_future(self._titles.get((key, wsid), partial(name, wsid)))
+            for wsid in wanted
+        }
+        if asked:
+            await asyncio.wait(asked.values(), timeout=self.TITLES_WITHIN_S)
+        found = {}
+        for wsid, task in asked.items():
+            task.add_done_callback(_noticed)
+            if task.done() and task.exception() is None and (told := task.result()):
+                found[wsid] = told
+        return found
+
+    async def titled(self, caller: Caller, text: str) -> list[int]:
+        """See the port. One call for all titles, kept for KEEP_READABLE_S."""
+        token = caller.token
+        if token is None:
+            return []
+
+        async def ask() -> dict[int, Narrative]:
+            infos = await self._told("list_workspace_info", {"excludeGlobal": 1}, token)
+            try:
+                return dict(_narrative(info) for info in infos)
+            except (TypeError, IndexError, ValueError):
+                raise self._no_sense("list_workspace_info") from None
+
+        shared = await self._shared.get(hash_token(token), ask)
+        sought = text.casefold()
+        return [wsid for wsid, told in shared.items() if sought in (told.title or "").casefold()]
+
+    async def _told(self, method: str, params: Mapping[str, Any], token: str) -> Any:
+        """A reading call about the caller's own workspaces: there is nothing to be refused."""
+        try:
+            return await self._read(method, params, token)
+        except ServiceError as e:
+            raise Unavailable(
+                f"KBase's Workspace service does not tell which workspaces there are: {e.message}"
+            ) from e
 
     async def inaccessible(self, caller: Caller, refs: Iterable[str]) -> list[str]:
         """See the port. One call for up to 10,000 references."""
@@ -194,6 +284,19 @@ def _permission(user: str, given: Mapping[str, str]) -> Permission:
     if own in ("r", "w", "a"):
         return cast(Permission, own)
     return "r" if given.get("*") == "r" else "n"
+
+
+def _narrative(info: Any) -> tuple[int, Narrative]:
+    """A workspace's number and what it is called, from the service's tuple `workspace_info`; a
+    narrative's title is in its metadata."""
+    title = (info[8] or {}).get("narrative_nice_name")
+    return int(info[0]), Narrative(str(title) if title else None, str(info[2]))
+
+
+def _noticed(task: asyncio.Future[Any]) -> None:
+    """A title that could not be told is no reason for a complaint."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_gone(message: str) -> bool:

@@ -28,9 +28,11 @@ def _application() -> FastAPI:
     orchestrator."""
     from api_bridge.app import create_app
     from api_bridge.pages import Pages
+    from api_bridge.rest.common import Visitor
     from ee2_jobs.catalog import register_apps
     from ee2_jobs.engine import Engine
-    from ee2_jobs.identity import ROLE_ADMIN_READ, Caller
+    from ee2_jobs.identity import ROLE_ADMIN, Caller
+    from ee2_jobs.migrations import migrate_at_start
     from ee2_jobs.store import Store
     from ee2_operators.starter import Starter
     from kbase_services.ports import Ports, open_ports
@@ -43,7 +45,7 @@ def _application() -> FastAPI:
         sys.setswitchinterval(0.0005)
         settings = airflow_internals.engine_settings()
         store = Store(airflow_internals.mongo_uri())
-        await store.ensure_indexes()
+        await migrate_at_start(store)
         await register_apps(store, Path(settings.apps_dir))
         opened[:] = [open_ports(settings, store)]
         engines[:] = [
@@ -58,17 +60,23 @@ def _application() -> FastAPI:
         ]
         return engines[0]
 
-    async def viewer(request: Any) -> Caller | None:
+    async def browser(request: Any) -> Visitor | None:
         user = await airflow_internals.signed_in(request)
-        roles = frozenset({ROLE_ADMIN_READ}) if user and user.is_admin else frozenset[str]()
-        return Caller(user.name, roles) if user else None
+        if user is None:
+            return None
+        roles = frozenset({ROLE_ADMIN}) if user.is_admin else frozenset[str]()
+        return Visitor(Caller(user.name, roles), may_write=user.may_edit, browser=True)
 
-    async def browser_user(request: Any) -> str | None:
-        user = await airflow_internals.signed_in(request)
-        return user.name if user else None
+    async def viewer(request: Any) -> Caller | None:
+        visitor = await browser(request)
+        return visitor.caller if visitor else None
 
     def run_url(dag_id: str, submission_id: str) -> str:
         return f"{airflow_internals.base_path()}/dags/{dag_id}/runs/{submission_id}"
+
+    async def run_user(dag_id: str, run_id: str) -> tuple[str, bool] | None:
+        user = await airflow_internals.run_user(dag_id, run_id)
+        return (user.name, user.is_admin) if user else None
 
     async def close_ports() -> None:
         await opened[0].aclose()
@@ -76,10 +84,11 @@ def _application() -> FastAPI:
     app = create_app(
         make_engine,
         make_identity=lambda _: opened[0].identity,
-        browser_user=browser_user,
+        browser=browser,
         on_stop=close_ports,
+        run_url=run_url,
     )
-    app.router.routes.extend(Pages(lambda: engines[0], viewer, run_url).routes())
+    app.router.routes.extend(Pages(lambda: engines[0], viewer, run_url, run_user).routes())
     return app
 
 

@@ -569,6 +569,8 @@ class Reporter:
         self.server, self.queue, self.stop = server, queue, stop
         self.heartbeat_s = float(claim.get("heartbeat_s") or 4)
         self.flush_s = float(claim.get("log_flush_s") or 1)
+        self.limits: dict[str, Any] = claim.get("limits") or {}
+        claim["limits"] = self.limits
         self.told_at = time.monotonic()
         self.thread: Any = None
         self.ending: Any = None
@@ -607,6 +609,8 @@ class Reporter:
                 continue
             if isinstance(answer, dict) and answer.get("canceled") and not self.stop.reason:
                 self.stop.set("cancelled", str(answer.get("reason") or ""))
+            elif isinstance(answer, dict) and answer.get("limits"):
+                self.limits.update(answer["limits"])  # an administrator may change them
             if not self.queue.sealed:
                 self.ending.wait(self.flush_s)
 
@@ -1022,6 +1026,32 @@ def scheduler_ad() -> dict[str, str]:
     return found
 
 
+def scheduler_id_of(ad: dict[str, str]) -> str | None:
+    """Returns the job's id in the engine's own queue; a job that went on from there by a route is
+    told it in its environment."""
+    told = os.environ.get("EE2_SCHEDULER_ID")
+    return told or (f"{ad['ClusterId']}.{ad.get('ProcId', '0')}" if "ClusterId" in ad else None)
+
+
+def whereabouts(ad: dict[str, str]) -> dict[str, str]:
+    """Returns where this run is, for the job's record."""
+    env = os.environ
+    route = env.get("EE2_ROUTE", "pool")
+    slurm = env.get("SLURM_JOB_ID", "") if not ad else ""
+    found = {
+        "route": route,
+        "group": env.get("EE2_GROUP") or ad.get("EE2_GROUP", "").strip('"'),
+        "slot": env.get("_CONDOR_SLOT", ""),
+        "cluster": (env.get("SLURM_CLUSTER_NAME", "") if slurm
+                    else ad.get("GlobalJobId", "").strip('"').partition("#")[0]),
+    }
+    if slurm:
+        found["batch_id"] = slurm
+    elif route != "pool" and "ClusterId" in ad:
+        found["batch_id"] = f"{ad['ClusterId']}.{ad.get('ProcId', '0')}"
+    return {name: value for name, value in found.items() if value}
+
+
 def app_command(command: list[str], folder: str | None) -> list[str]:
     """Returns a command of app.yaml with absolute paths: words that name files of the app's folder,
     and a program that is found in PATH."""
@@ -1091,18 +1121,19 @@ def follow(pid: int, readers: list[LineReader], limits: dict[str, Any], usage: U
     open_readers = {reader.fd: reader for reader in readers}
     for fd in open_readers:
         poll.register(fd, select.POLLIN)
-    time_s, memory_mb = limits.get("time_s"), limits.get("memory_mb")
+    memory_mb = limits.get("memory_mb")
     started = time.monotonic()
     sample_at, thread_at = started + 0.2, started + reporter.flush_s
     kill_at = drain_until = give_up_at = None
     while True:
         now = time.monotonic()
+        time_s = limits.get("time_s")  # it may change while the app runs
         if usage.status is not None:
             drain_until = drain_until or now + DRAIN_SECONDS
             if not open_readers or now >= drain_until:
                 return
         if not stop.reason and time_s and now - started >= time_s:
-            stop.set("time")
+            stop.set("time", duration(time_s))
         if now >= sample_at:
             sample_at = now + 1
             if container is not None:
@@ -1147,9 +1178,10 @@ def duration(seconds: float) -> str:
 def stopped_error(stop: Stop, limits: dict[str, Any]) -> JobError:
     """Returns the end of a job that was stopped before its app had ended."""
     if stop.reason == "time":
-        limit = limits["time_s"]
+        told = limits.get("time_rule")
+        rule = f"The limit is {told}. " if told else ""
         return JobError(
-            f"The job reached its time limit of {duration(limit)} and was stopped. Ask for a "
+            f"The job reached its time limit of {stop.message} and was stopped. {rule}Ask for a "
             "longer time limit, or give the job less to do.", TIME_LIMIT, "Time limit reached")
     if stop.reason == "memory":
         return JobError(
@@ -1239,7 +1271,7 @@ def work_through(server: Server, claim: dict[str, Any], work: str, stop: Stop, u
     for folder in (work, f"{work}/tmp", f"{work}/artifacts"):
         os.mkdir(folder, 0o700)
     os.chdir(work)
-    cpus = scheduler_ad().get("RequestCpus", "1")
+    cpus = scheduler_ad().get("RequestCpus") or str(limits.get("cpus") or 1)
     env = app_environment(work, cpus if cpus.isdigit() else "1")
     container = None
     if app["kind"] == "container":
@@ -1361,13 +1393,13 @@ def main(arguments: list[str]) -> int:
     scratch, own_scratch = os.path.abspath(os.environ.get("_CONDOR_SCRATCH_DIR", "")), False
     stop = Stop()
     ad = scheduler_ad()
-    scheduler_id = f"{ad['ClusterId']}.{ad.get('ProcId', '0')}" if "ClusterId" in ad else None
+    scheduler_id = scheduler_id_of(ad)
     starts = ad.get("NumShadowStarts", "1")
     try:
         server = Server(arguments[1], token, arguments[0])
         claim = retry(CLAIM_SECONDS, server.call, "claim", {
             "scheduler_id": scheduler_id, "starts": int(starts) if starts.isdigit() else 1,
-            "host": os.uname().nodename})
+            "host": os.uname().nodename, "where": whereabouts(ad)})
         stop.interruptible = False
         if not isinstance(claim, dict):
             raise Refused("its answer is empty")

@@ -149,6 +149,7 @@ def running_stack(database: str) -> Iterator[Stack]:
     """Start a stack on free ports, and take it down at the end; EE2_TEST_KEEP keeps its folder."""
     var = Path(tempfile.mkdtemp(prefix=f"ee2-test-{database}-"))
     var.chmod(0o755)  # the pool's account has to enter
+    os.environ["AIRFLOW__EE2__NOTICE_CHANNELS"] = "email"
     airflow, mongo, condor, postgres = free_ports(4)
     settings = load_settings(
         var=var, airflow_port=airflow, mongo_port=mongo, condor_port=condor,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api_bridge.service import Service, Submit
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import Denied, InvalidInput
 from ee2_jobs.identity import Caller
 from ee2_jobs.legacy import batchapp, kbparallel
 
@@ -31,6 +31,12 @@ async def _run_batch(
     service: Service, caller: Caller, params: list[Any], context: Mapping[str, Any]
 ) -> str:
     given = _only(params, batchapp.METHOD)
+    if caller.job is not None:
+        # Its end saves a report by the user's own right, which a job's token does not have.
+        raise Denied(
+            f"The token of job {caller.job} may not be used for {batchapp.METHOD}: start the jobs "
+            "with KBParallel.run_batch"
+        )
     return await batchapp.submit_batch(service.engine, caller, given, context)
 
 

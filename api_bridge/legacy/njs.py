@@ -260,7 +260,7 @@ NJS_METHODS: dict[str, Method] = {
     f"{_NAME}.ver": Method(ver, auth="none"),
     f"{_NAME}.status": Method(status, auth="none"),
     f"{_NAME}.list_config": Method(list_config, auth="optional"),
-    f"{_NAME}.run_job": Method(run_job, (dict,)),
+    f"{_NAME}.run_job": Method(run_job, (dict,), job_token="live"),
     f"{_NAME}.get_job_params": Method(
         get_job_params, (str,), job_token="live", values="many"
     ),
@@ -269,7 +269,7 @@ NJS_METHODS: dict[str, Method] = {
     f"{_NAME}.get_job_logs": Method(get_job_logs, (dict,), job_token="always"),
     f"{_NAME}.finish_job": Method(finish_job, (str, dict), job_token="always", values="none"),
     f"{_NAME}.check_job": Method(check_job, (str,), job_token="always"),
-    f"{_NAME}.check_jobs": Method(check_jobs, (dict,)),
+    f"{_NAME}.check_jobs": Method(check_jobs, (dict,), job_token="live"),
     f"{_NAME}.list_job_statuses": Method(list_job_statuses, (str,)),
     f"{_NAME}.cancel_job": Method(cancel_job, (dict,), job_token="always", values="none"),
     f"{_NAME}.check_job_canceled": Method(check_job_canceled, (dict,), job_token="always"),

@@ -71,4 +71,4 @@ async def check(service: Service, caller: Caller, job_id: Any) -> dict[str, Any]
     return state
 
 
-_METHOD = Method(_run)
+_METHOD = Method(_run, job_token="live")

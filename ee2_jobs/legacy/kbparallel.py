@@ -16,7 +16,7 @@ from bson import ObjectId
 from ee2_jobs import user_tokens
 from ee2_jobs.checks import job_state
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import InvalidInput, shown
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document, StageName, Status, now_s
 from ee2_jobs.plan import shape_of
@@ -99,7 +99,7 @@ def _clamped(params: Mapping[str, Any], field: str, default: int, least: int, mo
     if value is None:
         value = default
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidInput(f"{field} must be a whole number, not {value!r}")
+        raise InvalidInput(f"{field} must be a whole number, not {shown(value)}")
     return max(least, min(value, most))
 
 
@@ -196,7 +196,7 @@ async def accept_tasks(engine: Engine, caller: Caller, tasks: Tasks, options: Do
         },
     )
     submission |= user_tokens.sealed(engine.settings, caller)
-    await accept(engine, submission, shape, [parent, *children])
+    await accept(engine, caller, submission, shape, [parent, *children])
     return batch_id
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import orjson
 
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import Denied, EngineError, InvalidInput, Unavailable
+from ee2_jobs.errors import Denied, EngineError, InvalidInput, Unavailable, shown
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document
+from ee2_jobs.offspring import inaccessible, may_write
 from ee2_jobs.requests import MAX_REFS, parse_wsid, storable
 from ee2_jobs.submit import run_job as accept_job
 
@@ -39,10 +40,7 @@ async def run_job(engine: Engine, caller: Caller, params: Mapping[str, Any]) -> 
     if size > MAX_PARAMS_BYTES:
         raise InvalidInput(f"Input parameters are above {MAX_PARAMS_BYTES}B maximum: {size}")
     wsid = parse_wsid(params.get("wsid"))
-    if wsid is not None and (await engine.workspaces.permissions(caller, [wsid]))[wsid] not in (
-        "w",
-        "a",
-    ):
+    if wsid is not None and not await may_write(engine, caller, wsid):
         raise Denied(f"User {caller.user} cannot write to workspace {wsid}")
     request: Document = {key: params[key] for key in _PASSED_ON if params.get(key) is not None}
     request["method"] = params["method"]
@@ -72,7 +70,7 @@ async def _check_method(engine: Engine, params: Mapping[str, Any]) -> None:
         raise InvalidInput(f"Illegal method name: {method}")
     version = params.get("service_ver")
     if version is not None and not isinstance(version, str):
-        raise InvalidInput(f"service_ver must be a string, not {version!r}")
+        raise InvalidInput(f"service_ver must be a string, not {shown(version)}")
     try:
         await engine.catalog.app(module, version, function)
     except Unavailable:
@@ -95,7 +93,11 @@ async def _check_refs(engine: Engine, caller: Caller, value: Any) -> list[str]:
     given = [_reference(ref) for ref in value]
     if not given:
         return []
-    found = await engine.workspaces.resolve(caller, given)
+    if caller.job is not None:
+        refused = set(await inaccessible(engine, caller, given))
+        found: dict[str, str | None] = {ref: None if ref in refused else ref for ref in given}
+    else:
+        found = await engine.workspaces.resolve(caller, given)
     hidden = [ref for ref in dict.fromkeys(given) if found[ref] is None]
     if hidden:
         raise InvalidInput(
@@ -117,7 +119,7 @@ def _reference(ref: Any) -> str:
     if len(parts) == 3 and not _NUMBER.fullmatch(parts[2]):
         raise InvalidInput(f"The version in workspace reference {ref} is no number")
     if any("\0" in part or len(part) > _MAX_NAME for part in parts):
-        raise InvalidInput(f"No workspace reference: {ref[:_MAX_NAME]!r}")
+        raise InvalidInput(f"No workspace reference: {shown(ref[:_MAX_NAME])}")
     if any(part.isdigit() and not _NUMBER.fullmatch(part) for part in parts):
         raise InvalidInput(f"No workspace reference: {ref}")
     return "/".join(parts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ee2_jobs.errors import InvalidInput
+from ee2_jobs.errors import InvalidInput, shown
 from ee2_jobs.model import Document, now_s
 
 MAX_NAME = 100
@@ -48,7 +48,7 @@ def optional_text(value: Any, name: str, limit: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidInput(f"{name} must be a string, not {value!r}")
+        raise InvalidInput(f"{name} must be a string, not {shown(value)}")
     if len(value) > limit:
         raise InvalidInput(f"{name} exceeds the maximum length of {limit}")
     return value
@@ -97,7 +97,7 @@ def parse_increment(value: Any) -> int:
 
 def _whole(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInput(f"{name} must be a whole number, not {value!r}")
+        raise InvalidInput(f"{name} must be a whole number, not {shown(value)}")
     return value
 
 
@@ -127,7 +127,7 @@ def parse_meta(value: Any) -> dict[str, str] | None:
         raise InvalidInput("meta must be a mapping")
     for key, text in value.items():
         if not isinstance(text, str):
-            raise InvalidInput(f"meta.{key} must be a string, not {text!r}")
+            raise InvalidInput(f"meta.{key} must be a string, not {shown(text)}")
         if "\0" in key:
             raise InvalidInput("meta: a key contains the NUL character")
     size = sum(len(text.encode("utf-8", "replace")) for item in value.items() for text in item)

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     REMOVED = "removed"
     EVICTED = "evicted"  # stopped, and back in the queue
     LOST = "lost"  # the node, or the connection to it, is gone; HTCondor tries again
+    AWAY = "away"  # where the job's route leads does not answer; HTCondor tries again
+    BACK = "back"  # it answers again
 
 
 # HTCondor's event numbers; those not named here (image size, attribute update …) tell us nothing.
@@ -35,6 +37,8 @@ _KINDS = {
     13: Kind.RELEASED,
     22: Kind.LOST,  # disconnected
     24: Kind.LOST,  # reconnect failed
+    25: Kind.BACK,
+    26: Kind.AWAY,
 }
 
 _JOB_STATUS = {1: Kind.SUBMITTED, 2: Kind.STARTED, 3: Kind.REMOVED, 4: Kind.ENDED, 5: Kind.HELD}
@@ -70,7 +74,8 @@ def from_log(raw: Mapping[str, Any]) -> PoolEvent | None:
         signal=raw.get("TerminatedBySignal"),
         hold_code=raw.get("HoldReasonCode"),
         hold_subcode=raw.get("HoldReasonSubCode"),
-        reason=raw.get("HoldReason") or raw.get("Reason") or raw.get("Message"),
+        reason=raw.get("HoldReason") or raw.get("Reason") or raw.get("Message")
+        or raw.get("GridResource"),
         host=raw.get("SlotName") or raw.get("ExecuteHost"),
     )
     return PoolEvent(raw["Cluster"], raw["Proc"], kind, raw["time_ms"], details)

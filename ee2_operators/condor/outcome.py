@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ee2_operators.condor.events import Kind, PoolEvent
-from ee2_operators.condor.submit import EXIT_UNREACHABLE, MEMORY_SUBCODE, TIME_LIMIT_SUBCODE
+from ee2_operators.condor.routes import SLURM_AWAY
+from ee2_operators.condor.submit import (
+    EXIT_UNREACHABLE,
+    HELD_BACK_SUBCODE,
+    MEMORY_SUBCODE,
+    TIME_LIMIT_SUBCODE,
+)
 
 ENGINE_REASON = "EE2: "  # begins the reason of every removal that the engine asks for
 
@@ -24,6 +30,9 @@ _USER_HOLD, _POLICY, _CANNOT_START, _STDOUT, _STDIN = 1, 3, 6, 7, 8
 _OUTPUT_TRANSFER, _INPUT_TRANSFER, _WORK_DIR, _SUBMITTED_ON_HOLD, _SPOOLING = 12, 13, 14, 15, 16
 _OUT_OF_RESOURCES, _JOB_DURATION, _EXECUTE_DURATION = 34, 46, 47
 _OUT_OF_MEMORY, _OUT_OF_DISK = 102, 104  # subcodes of _OUT_OF_RESOURCES
+# Holds before the runner was started, of which the next node may know nothing: such a job is
+# released once before it is given up (`chores/held.py`).
+MAY_HEAL = frozenset({_INPUT_TRANSFER, _SPOOLING})
 
 _BY_USER = re.compile(r" \(by user [^)]*\)$")  # HTCondor adds it to the reason of a removal
 
@@ -44,8 +53,11 @@ class Outcome:
     message: str = ""
 
 
-def outcome(event: PoolEvent) -> Outcome:
-    """Classify an event; use events.from_ad to classify an ad of the queue or the history."""
+def outcome(event: PoolEvent, *, last_try: bool = False) -> Outcome:
+    """Classify an event; use events.from_ad to classify an ad of the queue or the history.
+
+    last_try: whether a hold that may heal is the end now.
+    """
     details = event.details
     if event.kind is Kind.ENDED:
         if "signal" in details:
@@ -56,6 +68,7 @@ def outcome(event: PoolEvent) -> Outcome:
             details.get("hold_code", -1),
             details.get("hold_subcode", 0),
             str(details.get("reason", "")),
+            last_try,
         )
     if event.kind is Kind.REMOVED:
         return _removed(str(details.get("reason", "")))
@@ -65,6 +78,12 @@ def outcome(event: PoolEvent) -> Outcome:
         reason = _words(details.get("reason"))
         return Outcome(
             False, message=f"The connection to the job's node was lost; it will run again.{reason}"
+        )
+    if event.kind is Kind.AWAY:
+        return Outcome(
+            False,
+            message="Where the jobs of this route run does not answer; they wait in the queue until"
+            f" it does. It is: {details.get('reason', 'not said')}",
         )
     return Outcome(False)
 
@@ -122,13 +141,23 @@ def _removed(reason: str) -> Outcome:
     )
 
 
-def _held(code: int, subcode: int, reason: str) -> Outcome:
+def _held(code: int, subcode: int, reason: str, last_try: bool) -> Outcome:
+    if (code, subcode) == (_USER_HOLD, HELD_BACK_SUBCODE):
+        return Outcome(False)
     if code == _USER_HOLD:
         return Outcome(
             False, message=f"The job was put on hold by hand and waits for release.{_words(reason)}"
         )
-    if code in (_SUBMITTED_ON_HOLD, _SPOOLING):
+    if code == _SUBMITTED_ON_HOLD:
         return Outcome(False)
+    if SLURM_AWAY in reason:  # it is released again by a rule of its own
+        return Outcome(
+            False, message=f"Slurm does not answer; the job waits until it does.{_words(reason)}"
+        )
+    if code in MAY_HEAL and not last_try:
+        return Outcome(
+            False, message=f"The job could not be brought to its node; once more.{_words(reason)}"
+        )
     if code in (_EXECUTE_DURATION, _JOB_DURATION) or (code, subcode) == (
         _POLICY,
         TIME_LIMIT_SUBCODE,
@@ -159,6 +188,7 @@ def _held(code: int, subcode: int, reason: str) -> Outcome:
         _INPUT_TRANSFER: "The runner or the job's ticket could not be brought to the node",
         _OUTPUT_TRANSFER: "The runner's messages could not be brought back from the node",
         _WORK_DIR: "The job's folder could not be entered on the node",
+        _SPOOLING: "The job's files did not reach the pool",
     }.get(code)
     if what:
         system = ""

@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,14 @@ from typing import Any, Self
 from ee2_operators.condor.events import PoolEvent, from_log
 from ee2_operators.condor.outcome import ENGINE_REASON
 from ee2_operators.condor.submit import (
-    WAITS_HOLD_CODE,
+    HELD_BACK_SUBCODE,
+    WAITS,
     StageKey,
     StageSubmission,
+    by_route,
     describe,
     of_round,
+    pool_time_limit_s,
 )
 
 HELPER = Path(__file__).with_name("helper.py")
@@ -38,9 +40,12 @@ EVENTS_PER_CALL = 5000
 _AD = (
     "ClusterId ProcId JobStatus EE2_SUBMISSION EE2_STAGE EE2_TRY EE2_JOB_ID EnteredCurrentStatus"
     " HoldReason HoldReasonCode HoldReasonSubCode RemoveReason ExitCode ExitBySignal ExitSignal"
-    " NumJobStarts JobPrio RemoteHost LastRemoteHost EE2_ROUND"
+    " NumJobStarts JobPrio RemoteHost LastRemoteHost EE2_ROUND EE2_ROUTE"
 ).split()
-_WAITS = f"(JobStatus == 5 && HoldReasonCode =?= {WAITS_HOLD_CODE})"
+# What the admission has to know of a job.
+_PLACE = (
+    "ClusterId ProcId JobStatus JobPrio EE2_USER EE2_LEVEL EE2_GROUP EE2_WINDOW EE2_WINDOW_PLACES"
+).split()
 
 
 class PoolError(Exception):
@@ -245,15 +250,15 @@ class Pool:
         return Cluster(**reply)
 
     async def find(
-        self, key: StageKey, since_s: float, round_number: int = 1
+        self, key: StageKey, since_s: float, round_number: int = 1, route: str | None = None
     ) -> Cluster | None:
-        """The cluster of a round of a stage, if it was submitted at or after `since_s` (seconds
-        since the epoch).
+        """The cluster of a round of a stage by a route, if it was submitted at or after `since_s`
+        (seconds since the epoch).
 
         Looks into the queue, then into the history of the jobs that have left it since then.
         """
         names = ["ClusterId", "TotalSubmitProcs"]
-        constraint = f"{key.constraint()} && {of_round(round_number)}"
+        constraint = f"{key.constraint()} && {of_round(round_number)} && {by_route(route)}"
         arguments: dict[str, Any] = {"constraint": constraint, "projection": names}
         ads = await self._ask("query", {**arguments, "limit": 1})
         if not ads:
@@ -276,39 +281,55 @@ class Pool:
 
     async def set_priority(self, jobs: Sequence[str], priority: int) -> None:
         """Change the priority of the jobs with these pool ids; those that left are no error."""
-        procs: dict[int, list[int]] = {}
-        for job in jobs:
-            cluster, _, proc = job.partition(".")
-            procs.setdefault(int(cluster), []).append(int(proc or 0))
         # By constraint: a list of ids is refused as a whole when one of them has left the queue.
-        of_cluster = (
-            f"(ClusterId == {cluster} && member(ProcId, {{{','.join(map(str, found))}}}))"
-            for cluster, found in procs.items()
-        )
-        constraint = " || ".join(of_cluster) or "false"
         await self._ask(
-            "edit", {"jobs": constraint, "attribute": "JobPrio", "value": str(priority)}
+            "edit", {"jobs": _these(jobs), "attribute": "JobPrio", "value": str(priority)}
         )
 
-    async def active(self) -> dict[str, int]:
-        """How many jobs of each window are in the queue and do not wait for a place. One that
-        somebody put on hold by hand keeps its place, and one that is being removed has it until it
-        is gone."""
-        constraint = f"EE2_WINDOW =!= undefined && !{_WAITS}"
-        ads = await self._ask("query", {"constraint": constraint, "projection": ["EE2_WINDOW"]})
-        return Counter(ad["EE2_WINDOW"] for ad in ads)
+    async def set_time_limit(self, jobs: Sequence[str], limit_s: int | None) -> None:
+        """Change the time limit of the jobs with these pool ids, waiting or running (None: none of
+        their own); those that left are no error."""
+        value = str(pool_time_limit_s(limit_s))
+        await self._ask(
+            "edit", {"jobs": _these(jobs), "attribute": "EE2_TIME_LIMIT_S", "value": value}
+        )
 
-    async def waiting(self, windows: Iterable[str]) -> dict[str, list[str]]:
-        """The pool's ids of the jobs that wait for a place in these windows, by window, in the
-        order in which they get one: by priority, then as they were submitted."""
-        names = {name: f'EE2_WINDOW == "{name}"' for name in windows}
-        constraint = f"{_WAITS} && ({' || '.join(names.values()) or 'False'})"
-        projection = ["EE2_WINDOW", "JobPrio", "ClusterId", "ProcId"]
-        ads = await self._ask("query", {"constraint": constraint, "projection": projection})
-        found: dict[str, list[str]] = {name: [] for name in names}
-        for ad in sorted(ads, key=lambda a: (-a["JobPrio"], a["ClusterId"], a["ProcId"])):
-            found[ad["EE2_WINDOW"]].append(f"{ad['ClusterId']}.{ad['ProcId']}")
-        return found
+    async def admitted(self, scope: str) -> list[dict[str, Any]]:
+        """Ads of the jobs in the queue that do not wait for admission; see admission.QueuedJob.
+        scope: ClassAd expression of the jobs that are meant."""
+        constraint = f"EE2_SUBMISSION =!= undefined && ({scope}) && !{WAITS}"
+        ads: list[dict[str, Any]] = await self._ask(
+            "query", {"constraint": constraint, "projection": _PLACE}
+        )
+        return ads
+
+    async def waiting(self, but_not: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """Ads of the jobs that wait for admission, but not those that one of these ClassAd
+        expressions is true for."""
+        others = "".join(f" && ({one}) =!= True" for one in but_not)
+        constraint = f"EE2_SUBMISSION =!= undefined && {WAITS}{others}"
+        ads: list[dict[str, Any]] = await self._ask(
+            "query", {"constraint": constraint, "projection": _PLACE}
+        )
+        return ads
+
+    async def anybody_waits(self) -> bool:
+        """Whether any job waits for admission."""
+        constraint = f"EE2_SUBMISSION =!= undefined && {WAITS}"
+        arguments = {"constraint": constraint, "projection": ["ProcId"], "limit": 1}
+        return bool(await self._ask("query", arguments))
+
+    async def hold_back(self, scheduler_ids: Sequence[str], reason: str) -> int:
+        """Let idle jobs wait for admission (again); the number of those that were idle still. What
+        a node has been given meanwhile is left alone."""
+        arguments = {
+            "action": "Hold",
+            "jobs": f"JobStatus == 1 && ({_these(scheduler_ids)})",
+            "reason": ENGINE_REASON + reason,
+            "subcode": HELD_BACK_SUBCODE,
+        }
+        held: int = await self._ask("act", arguments)
+        return held
 
     async def release(self, scheduler_ids: Sequence[str], reason: str) -> int:
         """Let jobs on hold go; the number of those that were. Others are no error."""
@@ -322,6 +343,25 @@ class Pool:
         ads: list[dict[str, Any]] = await self._ask(
             "query", {"constraint": constraint, "projection": _AD}
         )
+        return ads
+
+    async def held(self, limit: int) -> list[dict[str, Any]]:
+        """Ads of jobs that are on hold and do not wait for admission, at most so many; see
+        events.from_ad."""
+        constraint = f"EE2_SUBMISSION =!= undefined && JobStatus == 5 && !{WAITS}"
+        arguments = {"constraint": constraint, "projection": _AD, "limit": limit}
+        ads: list[dict[str, Any]] = await self._ask("query", arguments)
+        return ads
+
+    async def idle(self, longer_than_s: float, limit: int) -> list[dict[str, Any]]:
+        """Ads of jobs that have been ready to start for longer than that, at most so many. The
+        time that a job waited for admission or on hold does not count."""
+        constraint = (
+            "EE2_SUBMISSION =!= undefined && JobStatus == 1"
+            f" && time() - EnteredCurrentStatus > {int(longer_than_s)}"
+        )
+        arguments = {"constraint": constraint, "projection": _AD, "limit": limit}
+        ads: list[dict[str, Any]] = await self._ask("query", arguments)
         return ads
 
     async def ended(self, keys: Iterable[StageKey] | None, since_s: float) -> list[dict[str, Any]]:
@@ -365,8 +405,45 @@ class Pool:
         machines = len({ad["Machine"] for ad in ads})
         return Resources(machines, cpus, cpus_busy, memory_mb, memory_busy_mb)
 
+    async def picture(
+        self,
+        job_names: Sequence[str],
+        slot_names: Sequence[str],
+        groups: Mapping[str, str | None],
+    ) -> dict[str, Any]:
+        """Jobs, slots and users of one moment; see `helper.picture`. groups: by name, the ClassAd
+        expression that a group's machines meet, None for any machine."""
+        arguments = {
+            "constraint": "EE2_JOB_ID =!= undefined",
+            "projection": list(job_names),
+            "slot_projection": list(slot_names),
+            "groups": dict(groups),
+        }
+        found: dict[str, Any] = await self._ask("picture", arguments)
+        return found
+
     async def _ask(self, name: str, arguments: Mapping[str, Any]) -> Any:
         return await self._asks.call(name, arguments, self.call_timeout_s)
+
+
+def _these(scheduler_ids: Sequence[str]) -> str:
+    """ClassAd expression that is true for the jobs with these pool ids."""
+    procs: dict[int, list[int]] = {}
+    for job in scheduler_ids:
+        cluster, _, proc = job.partition(".")
+        procs.setdefault(int(cluster), []).append(int(proc or 0))
+    # Each job of the queue is held against all of it, so rows of jobs are named by their ends.
+    of_cluster = []
+    for cluster_id, found in procs.items():
+        rows: list[list[int]] = []
+        for proc_id in sorted(found):
+            if rows and proc_id <= rows[-1][1] + 1:
+                rows[-1][1] = proc_id
+            else:
+                rows.append([proc_id, proc_id])
+        of_rows = " || ".join(f"ProcId >= {first} && ProcId <= {last}" for first, last in rows)
+        of_cluster.append(f"(ClusterId == {cluster_id} && ({of_rows}))")
+    return " || ".join(of_cluster) or "false"
 
 
 def _any_of(keys: Iterable[StageKey] | None) -> str:

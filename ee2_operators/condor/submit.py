@@ -5,9 +5,12 @@ newlines and quotes by its own rules, so everything here is an id, a number, a p
 from the settings, each checked for the characters it may have.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from ee2_operators.condor.routes import GridRoute, on_route
 
 EXIT_UNREACHABLE = 75  # the runner could not reach the server to claim its job
 MAX_STARTS = 12  # the runner tries for 5 minutes each time: a server outage of an hour is survived
@@ -17,9 +20,15 @@ NO_TIME_LIMIT_S = 30 * 86400  # of a job without a limit, so that no slot is los
 # Subcodes of our own hold rule; HTCondor's own hold codes for the same things have these numbers.
 MEMORY_SUBCODE, TIME_LIMIT_SUBCODE = 34, 47
 FORGOTTEN_HOLD_S = 86400  # a held job that nobody removed in this time goes by itself
-# HTCondor's code of a job that was submitted on hold. Only jobs that wait for a place in their
-# window are, so in an ad of ours it says just that.
-WAITS_HOLD_CODE = 15
+# A job that waits for admission (`admission.py`) is on hold in one of two ways. It was submitted
+# on hold, which has a code of HTCondor's own that nothing else of ours has; or it was held back
+# later, which is a hold as by hand with a subcode of ours.
+WAITS_HOLD_CODE, BY_HAND_HOLD_CODE = 15, 1
+HELD_BACK_SUBCODE = 9215
+WAITS = (
+    f"(JobStatus == 5 && (HoldReasonCode =?= {WAITS_HOLD_CODE}"
+    f" || (HoldReasonCode =?= {BY_HAND_HOLD_CODE} && HoldReasonSubCode =?= {HELD_BACK_SUBCODE})))"
+)
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -42,6 +51,14 @@ def _positive(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise BadSubmission(f"{name} must be a whole number of at least 1, not {value!r}")
     return value
+
+
+def pool_name(text: str) -> str:
+    """A name as job ads carry it, in EE2_USER and EE2_GROUP: itself, or a digest of one that has
+    characters which an ad should not have."""
+    if _WORD.fullmatch(text):
+        return text
+    return f"u-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,11 @@ def of_round(round_number: int) -> str:
     return f"EE2_ROUND =?= {round_number if round_number > 1 else 'undefined'}"
 
 
+def by_route(name: str | None) -> str:
+    """ClassAd expression that is true for the jobs of a route; None: those of our own pool."""
+    return "EE2_ROUTE =?= undefined" if name is None else f'EE2_ROUTE =?= "{name}"'
+
+
 @dataclass(frozen=True, slots=True)
 class StageJob:
     """One job of a stage.
@@ -82,7 +104,8 @@ class StageJob:
     requirements: ClassAd expression about the machine (a client group's route), None for any.
     priority: among the same user's jobs, higher first.
     time_limit_s: of one run of the app, None for no limit of its own.
-    waits: whether it is put into the queue on hold, to be released when its window has a place.
+    group: its client group. level: 0 for what a user submitted, 1 for what such a job submitted...
+    waits: whether it is put into the queue on hold, to be released by the admission.
     """
 
     job_id: str
@@ -93,6 +116,8 @@ class StageJob:
     priority: int = 0
     time_limit_s: int | None = None
     waits: bool = False
+    group: str | None = None
+    level: int = 0
 
     def __post_init__(self) -> None:
         _checked("job_id", self.job_id, _ID)
@@ -103,6 +128,8 @@ class StageJob:
             _checked("requirements", self.requirements, _EXPRESSION)
         if self.time_limit_s is not None:
             _positive("time_limit_s", self.time_limit_s)
+        if self.level:
+            _positive("level", self.level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +141,11 @@ class StageSubmission:
     stage_dir: folder that the pool's account can enter and write to.
     accounting_user: the name that HTCondor's fair share counts the jobs under, None for the
         engine's own.
-    window: the name of the window in which the jobs count, None for none.
+    user: whose jobs they are, None if nobody's limits are to hold for them.
+    window: the name of the window in which the jobs count, None for none; window_places: how many
+        of them may be active at a time.
     round_number: from 2 on for a further cluster of the try, with new attempts of what failed.
+    route: by which all of its jobs go, None for our own pool.
     """
 
     key: StageKey
@@ -126,6 +156,9 @@ class StageSubmission:
     accounting_user: str | None = None
     window: str | None = None
     round_number: int = 1
+    user: str | None = None
+    window_places: int | None = None
+    route: GridRoute | None = None
 
     def __post_init__(self) -> None:
         if not self.jobs:
@@ -137,7 +170,15 @@ class StageSubmission:
             _checked("accounting_user", self.accounting_user, _WORD)
         if self.window is not None:
             _checked("window", self.window, _WORD)
+            _positive("window_places", self.window_places or 0)
         _positive("round_number", self.round_number)
+        if self.route is not None:
+            _checked("route", self.route.name, _WORD)
+
+
+def pool_time_limit_s(limit_s: int | None) -> int:
+    """When the pool itself stops a job with this time limit (None: without one), s."""
+    return NO_TIME_LIMIT_S if limit_s is None else limit_s + TIME_LIMIT_MARGIN_S
 
 
 def log_path(stage_dir: str, key: StageKey) -> str:
@@ -197,6 +238,8 @@ def describe(sub: StageSubmission) -> tuple[dict[str, str], list[dict[str, str]]
         "My.EE2_STAGE": f'"{sub.key.stage}"',
         "My.EE2_TRY": str(sub.key.try_number),
         "My.EE2_JOB_ID": '"$(ee2_job_id)"',
+        "My.EE2_GROUP": '"$(ee2_group)"',
+        "My.EE2_LEVEL": "$(ee2_level)",
         # Every end leaves the queue at once, except "could not reach the server": that runs again.
         "on_exit_remove": f"({unreachable}) =!= True",
         "leave_in_queue": "False",
@@ -215,7 +258,8 @@ def describe(sub: StageSubmission) -> tuple[dict[str, str], list[dict[str, str]]
         # Held jobs are removed as soon as the watcher has seen them; this is for when nobody
         # watches. Jobs that somebody put on hold (1) or submitted so (15) are left alone.
         "periodic_remove": (
-            f"JobStatus == 5 && HoldReasonCode =!= 1 && HoldReasonCode =!= {WAITS_HOLD_CODE}"
+            f"JobStatus == 5 && HoldReasonCode =!= {BY_HAND_HOLD_CODE}"
+            f" && HoldReasonCode =!= {WAITS_HOLD_CODE}"
             f" && time() - EnteredCurrentStatus > {FORGOTTEN_HOLD_S}"
         ),
         "kill_sig": "SIGTERM",
@@ -226,12 +270,17 @@ def describe(sub: StageSubmission) -> tuple[dict[str, str], list[dict[str, str]]
     }
     if sub.accounting_user is not None:
         description["accounting_group_user"] = sub.accounting_user
+    if sub.user is not None:
+        description["My.EE2_USER"] = f'"{pool_name(sub.user)}"'
     if sub.round_number > 1:
         description["My.EE2_ROUND"] = str(sub.round_number)
     if sub.window is not None:
         description["My.EE2_WINDOW"] = f'"{sub.window}"'
+        description["My.EE2_WINDOW_PLACES"] = str(sub.window_places)
     if any(job.waits for job in sub.jobs):
         description["hold"] = "$(ee2_waits)"
+    if sub.route is not None:
+        description = on_route(sub.route, description)
     items = [_item(job) for job in sub.jobs]
     common = dict(set.intersection(*(set(item.items()) for item in items)))
     common.pop("ee2_job_id", None)  # of a stage of one job: an item cannot be empty
@@ -240,8 +289,6 @@ def describe(sub: StageSubmission) -> tuple[dict[str, str], list[dict[str, str]]
 
 
 def _item(job: StageJob) -> dict[str, str]:
-    limit_s = job.time_limit_s
-    pool_limit_s = NO_TIME_LIMIT_S if limit_s is None else limit_s + TIME_LIMIT_MARGIN_S
     return {
         "ee2_job_id": job.job_id,
         "ee2_cpus": str(job.cpus),
@@ -249,6 +296,8 @@ def _item(job: StageJob) -> dict[str, str]:
         "ee2_disk_gb": str(job.disk_gb),
         "ee2_requirements": job.requirements or "True",
         "ee2_priority": str(job.priority),
-        "ee2_time_limit_s": str(pool_limit_s),
+        "ee2_time_limit_s": str(pool_time_limit_s(job.time_limit_s)),
         "ee2_waits": str(job.waits),
+        "ee2_group": pool_name(job.group) if job.group else "",
+        "ee2_level": str(job.level),
     }

@@ -20,6 +20,7 @@ class FakeSpace:
     deleted: bool = False
     objects: list[list[Any]] = field(default_factory=list)
     name: str = ""
+    title: str = ""
 
 
 class FakeWorkspace(KBaseRpcServer):
@@ -38,6 +39,9 @@ class FakeWorkspace(KBaseRpcServer):
             "Workspace.get_permissions_mass": self._permissions,
             "Workspace.get_object_info3": self._info,
             "Workspace.administer": self._administer,
+            "Workspace.list_workspace_ids": self._ids,
+            "Workspace.list_workspace_info": self._list,
+            "Workspace.get_workspace_info": self._about,
         }
 
     def _user(self, token: str | None) -> str | None:
@@ -77,6 +81,30 @@ class FakeWorkspace(KBaseRpcServer):
                 }
             )
         return {"perms": perms}
+
+    def _shared(self, params: Any, token: str | None) -> dict[int, FakeSpace]:
+        user = self._user(token)
+        if self.database_away:
+            raise _fault("There was a problem communicating with the database")
+        assert params["excludeGlobal"] == 1
+        return {
+            wsid: space for wsid, space in self.spaces.items()
+            if not space.deleted and space.acl.get(user or "", "n") != "n"
+        }
+
+    def _ids(self, params: Any, token: str | None) -> Any:
+        return {"workspaces": sorted(self._shared(params, token)), "pub": []}
+
+    def _list(self, params: Any, token: str | None) -> Any:
+        user = self._user(token) or ""
+        return [_about(wsid, s, user) for wsid, s in self._shared(params, token).items()]
+
+    def _about(self, params: Any, token: str | None) -> Any:
+        user = self._user(token) or ""
+        space = self._space(params["id"])
+        if space.acl.get(user, "n") == "n" and not space.public:
+            raise _fault(f"User {user} may not read workspace {params['id']}")
+        return _about(params["id"], space, user)
 
     def _info(self, params: Any, token: str | None) -> Any:
         user = self._user(token)
@@ -134,6 +162,17 @@ class FakeWorkspace(KBaseRpcServer):
             index + 1, one["name"], f"{one['type']}-1.0", "2026-01-01T00:00:00+0000",
             len(space.objects[index]), user, wsid, "ws", "md5", 2, one["meta"],
         ]
+
+
+def _about(wsid: int, space: FakeSpace, user: str) -> list[Any]:
+    """The tuple `workspace_info`."""
+    owner = next((u for u, permission in space.acl.items() if permission == "a"), "")
+    metadata = {"narrative": "1", "narrative_nice_name": space.title} if space.title else {}
+    return [
+        wsid, space.name or f"{owner}:narrative_{wsid}", owner, "2026-01-01T00:00:00+0000",
+        len(space.objects), space.acl.get(user, "n"), "r" if space.public else "n", "unlocked",
+        metadata,
+    ]
 
 
 def _fault(message: str) -> RpcFault:

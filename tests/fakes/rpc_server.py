@@ -55,6 +55,7 @@ class FakeServer:
         self.artifacts: dict[str, bytes] = {}
         self.saved: list[dict[str, Any]] = []
         self.canceled = False
+        self.limits: dict[str, Any] | None = None  # those of now, told in each report
         self.fault: Callable[[str], str | None] = lambda method: None
         self.chunked = False
         self.headers: list[dict[str, str]] = []
@@ -185,7 +186,8 @@ class FakeServer:
             if method == "finish":
                 self.finished.append(params)
                 return None
-            return {"canceled": self.canceled, "reason": None}
+            told = {} if self.limits is None else {"limits": self.limits}
+            return {"canceled": self.canceled, "reason": None, **told}
 
         if not self._broken(handler, method, act):
             reply = {"version": "1.1", "id": "1", "result": [act()]}

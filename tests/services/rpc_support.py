@@ -18,9 +18,10 @@ from pymongo import MongoClient
 from starlette.requests import Request
 
 from api_bridge.app import create_app
+from api_bridge.rest.common import Visitor
 from ee2_jobs.catalog import App, Method
 from ee2_jobs.engine import Engine
-from ee2_jobs.identity import Identity, add_user, create_token, job_token
+from ee2_jobs.identity import Caller, Identity, add_user, create_token, job_token
 from ee2_jobs.settings import ClientGroup, ClientGroups, Settings
 from ee2_jobs.store import Store
 from ee2_jobs.workspaces import create_workspace, share_workspace
@@ -73,13 +74,14 @@ class Bridge:
         self._settings = {
             "rpc_url": self.url, "secret_key": SECRET, "stage_dir": "/tmp", "apps_dir": "/apps",
             "artifacts_url": folder.as_uri(), "client_groups": "", "runner": "/r",
-            "max_batch_jobs": 50, "max_body_mb": 5, "max_list_jobs": 20, **settings,
+            "max_batch_jobs": 50, "max_body_mb": 5, "max_list_jobs": 20,
+            "notice_channels": "email,slack,webhook", **settings,
         }
         self._ports: Ports | None = None
         self.app = create_app(
             self._make_engine,
             make_identity=self._make_identity,
-            browser_user=_browser_user,
+            browser=_browser,
             on_stop=self._close_ports,
         )
         self._server: uvicorn.Server | None = None
@@ -204,7 +206,13 @@ class Bridge:
         )
 
 
-async def _browser_user(request: Request) -> str | None:
-    """A stand-in for Airflow's session."""
+async def _browser(request: Request) -> Visitor | None:
+    """A stand-in for Airflow's session: the user that a cookie names, with the user's roles; one
+    who may only look with the cookie `only_reads`."""
     await asyncio.sleep(0)
-    return request.cookies.get("session_of")
+    user = request.cookies.get("session_of")
+    if user is None:
+        return None
+    roles = frozenset(USERS.get(user, ()))
+    may_write = "only_reads" not in request.cookies
+    return Visitor(Caller(user, roles), may_write=may_write, browser=True)

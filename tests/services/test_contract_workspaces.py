@@ -20,6 +20,7 @@ from ee2_jobs.identity import Caller
 from ee2_jobs.store import Store
 from ee2_jobs.workspaces import (
     LocalWorkspaces,
+    Narrative,
     NewObject,
     Permission,
     Workspaces,
@@ -43,13 +44,14 @@ class World(Protocol):
     async def add(self, wsid: int, owner: str, public: bool = False) -> None: ...
     async def share(self, wsid: int, user: str, permission: Permission) -> None: ...
     async def delete(self, wsid: int) -> None: ...
+    async def call(self, wsid: int, title: str) -> None: ...
     def caller(self, user: str) -> Caller: ...
 
 
 class Local:
     def __init__(self, store: Store) -> None:
         self.store, self.clock = store, Clock()
-        self.port = LocalWorkspaces(store)
+        self.port: Workspaces = LocalWorkspaces(store)
 
     async def add(self, wsid: int, owner: str, public: bool = False) -> None:
         await create_workspace(self.store, wsid, owner, public=public)
@@ -59,6 +61,9 @@ class Local:
 
     async def delete(self, wsid: int) -> None:
         await remove_workspace(self.store, wsid)
+
+    async def call(self, wsid: int, title: str) -> None:
+        await self.store.workspaces.update_one({"_id": wsid}, {"$set": {"name": title}})
 
     def caller(self, user: str) -> Caller:
         return Caller(user)
@@ -77,6 +82,9 @@ class Http:
 
     async def delete(self, wsid: int) -> None:
         self.fake.spaces[wsid].deleted = True
+
+    async def call(self, wsid: int, title: str) -> None:
+        self.fake.spaces[wsid].title = title
 
     def caller(self, user: str) -> Caller:
         self.fake.tokens[f"{user}-token"] = user
@@ -290,3 +298,42 @@ async def test_references_by_name_and_without_version(world: World) -> None:
         "7/nothing": None, "8/secret": None, other: None, "9/x": None,
     }  # fmt: skip
     assert await world.port.resolve(alice, []) == {}
+
+
+async def test_which_workspaces_are_readable_and_what_they_are_called(world: World) -> None:
+    for wsid, owner, public in ((1, "ana", False), (2, "ben", False), (3, "ben", True),
+                                (4, "ben", False), (5, "ana", False)):
+        await world.add(wsid, owner, public)
+        await world.call(wsid, f"Growth of E. coli {wsid}")
+    await world.share(2, "ana", "r")
+    await world.share(4, "cleo", "w")
+    await world.delete(5)
+    ana, cleo = world.caller("ana"), world.caller("cleo")
+    assert await world.port.readable(ana) == {1, 2}, "public ones and deleted ones are not"
+    assert await world.port.readable(cleo) == {4}
+    assert await world.port.readable(world.caller("dora")) == frozenset()
+    assert await world.port.narratives(ana, [1, 2, 3, 4, 5, 99]) == {
+        n: Narrative(f"Growth of E. coli {n}", "ana" if n == 1 else "ben") for n in (1, 2, 3)
+    }
+    assert await world.port.narratives(ana, []) == {}
+    assert sorted(await world.port.titled(ana, "e. COLI")) == [1, 2]
+    assert await world.port.titled(ana, "coli 2") == [2]
+    assert await world.port.titled(cleo, "coli 2") == []
+    await world.share(2, "ana", "n")
+    world.clock.now_s += 61
+    assert await world.port.readable(ana) == {1}
+
+
+async def test_titles_are_never_waited_for(http: Http) -> None:
+    await http.add(1, "ana")
+    await http.call(1, "One")
+    ana = http.caller("ana")
+    http.fake.database_away = True
+    assert await http.port.narratives(ana, [1]) == {}
+    with pytest.raises(Unavailable):
+        await http.port.readable(ana)
+    http.fake.database_away = False
+    assert await http.port.narratives(ana, [1]) == {1: Narrative("One", "ana")}
+    assert await http.port.readable(Caller("ana")) == frozenset(), "a session has no token"
+    assert await http.port.narratives(Caller("ana"), [1]) == {}
+    assert await http.port.titled(Caller("ana"), "o") == []

@@ -295,7 +295,7 @@ async def test_the_checks_of_batchapp(engine: Engine) -> None:
         ({"wsid": None, "batch_params": []},
          "A workspace id must be provided to associate each subjob!"),
         ({"wsid": 0}, "A workspace id must be provided to associate each subjob!"),
-        ({"wsid": "seven"}, "wsid must be a whole number, not 'seven'"),
+        ({"wsid": "seven"}, "wsid must be a whole number, not \"seven\""),
         ({"batch_params": []}, "batch_params must be a list with a length >= 1"),
         ({"batch_params": {}}, "batch_params must be a list with a length >= 1"),
         ({"batch_params": [{"params": []}]},

@@ -254,7 +254,7 @@ def test_filters(bridge: Bridge, old: list[str], wanted: Any, places: list[int])
         ({"status__in": [{"$ne": "x"}]}, "^filter: status__in must be a string"),
         ({"status__in": ["x"] * 1001}, "^filter: status__in: at most 1000 values"),
         (["status=x"] * 1001, "^filter: at most 1000 conditions"),
-        ({"wsid": "seven"}, "^filter: wsid must be a whole number, not 'seven'$"),
+        ({"wsid": "seven"}, "^filter: wsid must be a whole number, not \"seven\"$"),
         ({"wsid": 2**63}, "^filter: wsid must be a whole number"),
         ({"batch_job": "maybe"}, "^filter: batch_job must be true or false"),
         ({"id__gt": "x"}, "is not a valid ObjectId"),

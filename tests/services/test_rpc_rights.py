@@ -136,8 +136,7 @@ def test_a_jobs_token_is_for_that_job(bridge: Bridge) -> None:
     assert ask(bridge, "check_job", other, job) == {
         "failure": f"No read permissions for {other}", "check_job_error": True
     }  # fmt: skip
-    for method in ("run_job", "retry_job", "retry_jobs", "check_jobs", "check_job_batch",
-                   "is_admin", "run_split_aggregate"):  # fmt: skip
+    for method in ("retry_job", "retry_jobs", "set_priority", "share_job", "is_admin"):
         params = [] if method == "is_admin" else [{"method": "m.f", "job_id": job}]
         with pytest.raises(RpcError, match=f"^The token of job {job} may not be used for"):
             bridge.call(method, *params, who=job)

@@ -32,7 +32,9 @@ def test_claim_report_finish(bridge: Bridge) -> None:
     told = {"job_id": job, "claim": CLAIM, "key": "k1", "lines": lines}
     for _ in range(2):  # a batch that is sent again is stored once
         answer = bridge.call("ee2_runner.report", told, who=job)
-        assert answer == {"canceled": False, "reason": None}
+    assert answer == {
+        "canceled": False, "reason": None, "limits": {"time_s": None, "time_rule": None},
+    }
     log = bridge.call("get_job_logs", {"job_id": job})
     assert log["lines"] == [{"line": "hello", "linepos": 0, "is_error": 0, "ts": 1700000000123}]
 

@@ -93,7 +93,7 @@ def test_a_file_that_is_there_is_overwritten_only_by_force(
     job_commands.get(ref, Path("other"))
     assert Path("report.html").read_bytes() == Path("other").read_bytes() == b"data"
     assert engine.calls == [(f"/rpc/artifacts/{ref}", {"as_admin": "true"})] * 3
-    with pytest.raises(InvalidInput, match="'x' is not an artifact's name"):
+    with pytest.raises(InvalidInput, match='"x" is not an artifact'):
         job_commands.get("artifact:x")
 
 

@@ -38,7 +38,6 @@ def held(code: int, subcode: int = 0, reason: str = "words") -> PoolEvent:
         (held(6, 13), 2, "(Permission denied)"),
         (held(8, 2), 2, "ticket"),
         (held(7, 13), 2, "could not be written"),
-        (held(13, 2), 2, "could not be brought to the node"),
         (held(12, 2), 2, "could not be brought back"),
         (held(14, 2), 2, "folder"),
         (held(22, 1, "strange things"), 2, "hold code 22/1"),
@@ -50,6 +49,17 @@ def test_errors(what: PoolEvent, error_code: int, words: str) -> None:
     assert (result.ended, result.status, result.error_code) == (True, "error", error_code)
     assert result.terminated_code is None
     assert words in result.message
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(13, "could not be brought to the node"), (16, "did not reach the pool")]
+)
+def test_a_hold_that_may_heal_is_the_end_only_the_second_time(code: int, words: str) -> None:
+    first = outcome(held(code, 2))
+    assert not first.ended and first.status is None
+    last = outcome(held(code, 2), last_try=True)
+    assert (last.ended, last.status, last.error_code) == (True, "error", 2)
+    assert words in last.message
 
 
 def test_htcondors_own_words_are_kept_on_one_line() -> None:

@@ -95,10 +95,14 @@ def test_figures_of_each_job() -> None:
 
 def test_jobs_that_wait_for_a_place_are_submitted_on_hold() -> None:
     jobs = (StageJob(JOB), StageJob(OTHER_JOB, waits=True))
-    description, items = describe(make(jobs=jobs, window=f"{SUBMISSION}.submit", round_number=3))
+    window = f"{SUBMISSION}.submit"
+    description, items = describe(
+        make(jobs=jobs, window=window, window_places=2, round_number=3, user="ana")
+    )
     assert description["hold"] == "$(ee2_waits)"
     assert [item["ee2_waits"] for item in items] == ["False", "True"]
-    assert description["My.EE2_WINDOW"] == f'"{SUBMISSION}.submit"'
+    assert description["My.EE2_WINDOW"] == f'"{window}"'
+    assert description["My.EE2_WINDOW_PLACES"] == "2" and description["My.EE2_USER"] == '"ana"'
     assert description["My.EE2_ROUND"] == "3"
     plain, items = describe(make())
     assert not {"hold", "My.EE2_WINDOW", "My.EE2_ROUND"} & set(plain)
@@ -127,7 +131,8 @@ def test_accounting_user_only_when_given() -> None:
         {"runner": "/opt/ee2\0runner"},
         {"stage_dir": "/var/$(x)"},
         {"stage_dir": "/var/a\nb"},
-        {"window": 'x"'},
+        {"window": 'x"', "window_places": 1},
+        {"window": "x"},
         {"round_number": 0},
         {"jobs": ()},
     ],

@@ -13,6 +13,8 @@ from airflow.triggers.base import TaskFailedEvent
 from ee2_jobs.model import StageName
 from ee2_jobs.plan import MIXED, Shape, ShapeStage, shape_of
 from ee2_operators import admin
+from ee2_operators.chores import Chore
+from ee2_operators.chores.common import Done
 from ee2_operators.dag import build_dag
 from ee2_operators.operators import STAGE_OPERATORS, JobsLink
 from ee2_operators.shapes import load_shapes
@@ -119,14 +121,14 @@ def test_a_shape_without_jobs_has_no_dag() -> None:
 async def test_a_chore_ends_within_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 7 and 8: a trigger of ours keeps its own time, and never ends with an exception."""
 
-    async def for_ever(parts: object, log: object) -> None:
+    async def for_ever(work: object) -> Done:
         import asyncio
 
         await asyncio.sleep(60)
+        return Done("late")
 
-    monkeypatch.setattr(admin, "DEADLINE_S", 0.05)
     monkeypatch.setattr(admin, "current_parts", lambda: None)
-    monkeypatch.setitem(admin.CHORES, "for ever", for_ever)
+    monkeypatch.setattr(admin, "CHORES", {"for ever": Chore(for_ever, "slept", 0.05)})
     events = [e async for e in admin.AdminTrigger("for ever").run()]
     assert len(events) == 1 and isinstance(events[0], TaskFailedEvent)
     events = [e async for e in admin.AdminTrigger("no such chore").run()]

@@ -20,7 +20,7 @@ from ee2_jobs.requests import parse_app_id, parse_cell, parse_method, parse_refs
         ({"method": "a.b\x07"}, "method ID contains control characters"),
         ({"method": 5}, "method must be a string"),
         ({"method": "a.b", "wsid": 0}, "wsid must be at least 1"),
-        ({"method": "a.b", "wsid": "7"}, "wsid must be a whole number, not '7'"),
+        ({"method": "a.b", "wsid": "7"}, "wsid must be a whole number, not \"7\""),
         ({"method": "a.b", "wsid": True}, "wsid must be a whole number"),
         ({"method": "a.b", "app_id": "c/d"}, "Application module 'c' must equal method module 'a'"),
         ({"method": "a.b", "app_id": "a/d.e"}, "has both '/' and '.' separators"),

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ee2_jobs.catalog import AppRequirements
+from ee2_jobs.client_groups import ClientGroup, ClientGroups, load_client_groups
 from ee2_jobs.errors import InvalidInput
 from ee2_jobs.requirements import Requirements, resolve
-from ee2_jobs.settings import ClientGroup, ClientGroups, load_client_groups, load_settings
+from ee2_jobs.settings import load_settings
 
 GROUPS = ClientGroups(
     default="njs",

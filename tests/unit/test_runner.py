@@ -107,8 +107,46 @@ def test_true_job_takes_two_calls_on_one_connection(serve: Serve, tmp_path: Path
     assert done["usage"]["host"] == os.uname().nodename
     claim = server.calls[0][2]
     assert claim["job_id"] == JOB_ID and len(claim["claim"]) == 32
+    assert claim["where"]["route"] == "pool"
     assert done["claim"] == claim["claim"]
     assert server.headers[0]["Authorization"] == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("environment", "ad", "where", "scheduler_id"),
+    [
+        ({}, {}, {"route": "pool"}, None),
+        (
+            {"_CONDOR_SLOT": "slot1_2"},
+            {"ClusterId": "7", "GlobalJobId": '"ee2@sub#7.0#1"', "EE2_GROUP": '"njs"'},
+            {"route": "pool", "slot": "slot1_2", "cluster": "ee2@sub", "group": "njs"},
+            "7.0",
+        ),
+        (
+            {"EE2_ROUTE": "far", "EE2_SCHEDULER_ID": "7.3", "EE2_GROUP": "big"},
+            {"ClusterId": "91", "ProcId": "2", "GlobalJobId": '"other#91.2#1"'},
+            {"route": "far", "cluster": "other", "group": "big", "batch_id": "91.2"},
+            "7.3",
+        ),
+        (
+            {"EE2_ROUTE": "hpc", "EE2_SCHEDULER_ID": "8.0", "EE2_GROUP": "hpc",
+             "SLURM_JOB_ID": "55", "SLURM_CLUSTER_NAME": "cori"},
+            {},
+            {"route": "hpc", "cluster": "cori", "group": "hpc", "batch_id": "55"},
+            "8.0",
+        ),
+    ],
+)  # fmt: skip
+def test_it_tells_where_it_runs(
+    environment: dict[str, str], ad: dict[str, str], where: dict[str, str],
+    scheduler_id: str | None, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name in ("EE2_ROUTE", "EE2_SCHEDULER_ID", "EE2_GROUP", "_CONDOR_SLOT", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert runner.whereabouts(ad) == where
+    assert runner.scheduler_id_of(ad) == scheduler_id
 
 
 def test_echo_returns_params_of_every_json_kind(serve: Serve, tmp_path: Path) -> None:
@@ -464,6 +502,22 @@ def test_deaf_app_is_killed_after_the_grace(serve: Serve, tmp_path: Path) -> Non
     assert "time limit of 1 s" in error["message"]
     assert server.finished[0]["error_code"] == 3
     assert server.finished[0]["usage"]["signal"] == signal.SIGKILL
+
+
+def test_a_time_limit_that_changes_while_the_app_runs(serve: Serve, tmp_path: Path) -> None:
+    server = serve(shell("echo $$; sleep 60"), log_flush_s=0.2, heartbeat_s=0.5,
+                   limits={"time_s": 50, "time_rule": "50 s for all jobs", "memory_mb": None})
+    process = start_runner(server.url, tmp_path)
+    until(lambda: server.texts)
+    server.limits = {"time_s": 1, "time_rule": "1 s for m.f, set by root on 2026-11-22: a note"}
+    begun = time.monotonic()
+    assert process.wait(10) == 0
+    assert time.monotonic() - begun < 5
+    assert server.finished[0]["error_code"] == 3
+    assert the_error(server)["message"].startswith(
+        "The job reached its time limit of 1 s and was stopped. The limit is 1 s for m.f, set by "
+        "root on 2026-11-22: a note. Ask for a longer time limit"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,223 @@
+"""Which messages a user wants, and where to.
+
+Documents in `ee2_notice_settings`: {_id: user, events, email, email_confirmed, code, slack,
+webhook, shared, quiet_s, long_wait_s, long_run_s, changed (s)}. `events` is event -> list of
+channels. `code` is the open confirmation of an address: {hash, email, at, tries}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ee2_jobs.errors import InvalidInput, WrongState
+from ee2_jobs.identity import Caller
+from ee2_jobs.model import Document, now_s
+from ee2_jobs.notices.sending import notice_document
+from ee2_jobs.settings import Settings
+from ee2_jobs.store import Store
+
+CHANNELS = ("email", "slack", "webhook")
+EVENTS = ("end", "failure", "batch_done", "long_wait", "long_run")
+CODE_LIVES_S = 3600.0
+CODE_AGAIN_S = 120.0
+CODE_TRIES = 5
+TEST_AGAIN_S = 60.0
+
+# One address, no list of them, nothing that could be a header.
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_SLACK = re.compile(r"[UWCDG][A-Z0-9]{5,20}|[@#][a-z0-9._-]{1,80}")
+_WEBHOOK = re.compile(r"(/[A-Za-z0-9_~@=.-]+)+/?")
+
+
+class Wishes(BaseModel):
+    """What a user wants to be told, and where. Times in s."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    events: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="for each of end, failure, batch_done, long_wait, long_run the channels "
+        "(email, slack, webhook) on which to tell it",
+        examples=[{"failure": ["email"], "batch_done": ["email", "slack"]}],
+    )
+    email: str | None = Field(
+        default=None, max_length=254, description="address; used once it is confirmed",
+        examples=["ana@example.org"],
+    )
+    slack: str | None = Field(
+        default=None, description="id of a Slack member or channel", examples=["U024BE7LH"]
+    )
+    webhook: str | None = Field(
+        default=None, max_length=500,
+        description="path below the institute's webhook address", examples=["/hooks/7f3a"],
+    )
+    shared: bool = Field(
+        default=False, description="also of jobs that others share with me by name"
+    )
+    quiet_s: float = Field(
+        default=60.0, ge=0, le=1e7, description="nothing of what ended sooner after its start"
+    )
+    long_wait_s: float = Field(
+        default=4 * 3600.0, ge=60, le=1e7, description="from when on a wait is long"
+    )
+    long_run_s: float = Field(
+        default=24 * 3600.0, ge=60, le=1e7, description="from when on a run is long"
+    )
+
+
+def parse_wishes(value: Any) -> Wishes:
+    """Wishes as a client sends them; InvalidInput names what is wrong."""
+    try:
+        wishes = Wishes.model_validate(value)
+    except ValidationError as e:
+        first = e.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "settings"
+        raise InvalidInput(f"{place}: {first['msg']}") from None
+    for event, channels in wishes.events.items():
+        if event not in EVENTS:
+            raise InvalidInput(f'events: there is no "{event}"; there are {", ".join(EVENTS)}')
+        for channel in channels:
+            if channel not in CHANNELS:
+                raise InvalidInput(
+                    f'events.{event}: there is no channel "{channel}"; there are '
+                    f"{', '.join(CHANNELS)}"
+                )
+            if getattr(wishes, channel) is None:
+                raise InvalidInput(
+                    f"events.{event} names the channel {channel}, and {channel} is not set"
+                )
+    _check(wishes.email, _EMAIL, "email", "one e-mail address")
+    _check(wishes.slack, _SLACK, "slack", "the id of a member (U…) or channel (C…), or #name")
+    _check(wishes.webhook, _WEBHOOK, "webhook", "a path such as /hooks/7f3a, without the host")
+    if wishes.webhook and ".." in wishes.webhook:
+        raise InvalidInput("webhook: the path must not have ..")
+    return wishes
+
+
+def _check(value: str | None, pattern: re.Pattern[str], field: str, what: str) -> None:
+    if value is not None and not pattern.fullmatch(value):
+        raise InvalidInput(f"{field} must be {what}")
+
+
+def offered(settings: Settings) -> tuple[str, ...]:
+    """The channels that this service has (`[ee2] notice_channels`)."""
+    return tuple(c for c in CHANNELS if c in settings.notice_channels.split(","))
+
+
+async def get_wishes(store: Store, user: str) -> tuple[Wishes, bool]:
+    """What the user wants, and whether the address is confirmed."""
+    found = await store.notice_settings.find_one({"_id": user}) or {}
+    return _wishes(found), bool(found.get("email_confirmed"))
+
+
+def _wishes(document: Document) -> Wishes:
+    known = {k: v for k, v in document.items() if k in Wishes.model_fields}
+    return Wishes.model_validate(known)
+
+
+async def set_wishes(
+    store: Store, settings: Settings, caller: Caller, value: Any
+) -> tuple[Wishes, bool]:
+    """Keep what the caller wants. A new address gets a message with a code first: nobody can have
+    messages sent to somebody else."""
+    wishes = parse_wishes(value)
+    missing = sorted({c for cs in wishes.events.values() for c in cs} - set(offered(settings)))
+    if missing:
+        raise InvalidInput(
+            f"This service does not send by {' or '.join(missing)}; it sends by "
+            f"{', '.join(offered(settings)) or 'nothing: an administrator has to set it up'}"
+        )
+    before = await store.notice_settings.find_one({"_id": caller.user}) or {}
+    same = before.get("email") == wishes.email and bool(before.get("email_confirmed"))
+    fields = {**wishes.model_dump(), "email_confirmed": same, "changed": now_s()}
+    await store.notice_settings.update_one({"_id": caller.user}, {"$set": fields}, upsert=True)
+    if wishes.email and not same and "email" in offered(settings):
+        await _send_code(store, caller.user, wishes.email, before.get("code"))
+    return wishes, same
+
+
+async def _send_code(store: Store, user: str, email: str, open_code: Document | None) -> None:
+    now = now_s()
+    if open_code and open_code["at"] > now - CODE_AGAIN_S:
+        if open_code["email"] == email:
+            return  # it was sent just now
+        raise WrongState(
+            "A code was sent to another address a moment ago: wait two minutes, then set this one"
+        )
+    code = f"{secrets.randbelow(10**8):08d}"
+    stored = {"hash": _hash(user, code), "email": email, "at": now, "tries": 0}
+    await store.notice_settings.update_one({"_id": user}, {"$set": {"code": stored}})
+    body = {"code": code, "user": user}
+    await store.notices.insert_one(
+        notice_document(f"code.{user}.{round(now * 1000)}", user, "email", email, "code", body)
+    )
+
+
+def _hash(user: str, code: str) -> str:
+    return hashlib.sha256(f"{user}:{code}".encode()).hexdigest()
+
+
+async def confirm(store: Store, caller: Caller, code: Any) -> None:
+    """The caller has the code that was sent to the address. WrongState if it cannot be used."""
+    if not isinstance(code, str):
+        raise InvalidInput("code must be the eight digits of the message, as a string")
+    found = await store.notice_settings.find_one_and_update(
+        {"_id": caller.user, "code.at": {"$gt": now_s() - CODE_LIVES_S}},
+        {"$inc": {"code.tries": 1}},
+    )
+    if found is None or found["code"]["tries"] >= CODE_TRIES:
+        raise WrongState("There is no code to confirm any more: set the e-mail address once more")
+    if not hmac.compare_digest(found["code"]["hash"], _hash(caller.user, code.strip())):
+        raise InvalidInput("This is not the code that was sent; look at the newest message")
+    await store.notice_settings.update_one(
+        {"_id": caller.user, "email": found["code"]["email"]},
+        {"$set": {"email_confirmed": True}, "$unset": {"code": ""}},
+    )
+
+
+async def send_test(store: Store, settings: Settings, caller: Caller, channel: Any) -> None:
+    """Have a message sent to the caller, to see whether it arrives."""
+    if channel not in offered(settings):
+        raise InvalidInput(f"channel must be one of {', '.join(offered(settings)) or 'none'}")
+    wishes, confirmed = await get_wishes(store, caller.user)
+    to = address(wishes, confirmed, channel)
+    if to is None:
+        raise InvalidInput(f"{channel} is not set, or not confirmed yet")
+    now = now_s()
+    result = await store.notice_settings.update_one(
+        {"_id": caller.user, "tested": {"$not": {"$gt": now - TEST_AGAIN_S}}},
+        {"$set": {"tested": now}},
+    )
+    if not result.matched_count:
+        raise WrongState("A test was sent a moment ago: wait a minute")
+    key = f"test.{caller.user}.{round(now * 1000)}"
+    await store.notices.insert_one(
+        notice_document(key, caller.user, channel, to, "test", {"user": caller.user})
+    )
+
+
+def address(wishes: Wishes, confirmed: bool, channel: str) -> str | None:
+    """Where the user's messages of a channel go to; None if nowhere yet."""
+    if channel == "email" and not confirmed:
+        return None
+    value: str | None = getattr(wishes, channel)
+    return value
+
+
+async def of_users(store: Store, users: Iterable[str]) -> dict[str, tuple[Wishes, bool]]:
+    """The wishes of those of the users that have any, and whether their addresses are confirmed."""
+    found = store.notice_settings.find({"_id": {"$in": list(users)}, "events": {"$ne": {}}})
+    return {d["_id"]: (_wishes(d), bool(d.get("email_confirmed"))) async for d in found}
+
+
+async def who_wants(store: Store, event: str) -> dict[str, tuple[Wishes, bool]]:
+    """All users that want to be told of an event, with their wishes."""
+    found = store.notice_settings.find({f"events.{event}.0": {"$exists": True}})
+    return {d["_id"]: (_wishes(d), bool(d.get("email_confirmed"))) async for d in found}

@@ -1,0 +1,95 @@
+"""The ways by which jobs leave our schedd: HTCondor's grid universe, described per route.
+
+Every job is in our schedd's queue first, whatever its route. There it is held back, released,
+removed, limited and looked after like any other; its grid manager passes it on and mirrors its
+state. Pure functions, as in `submit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ee2_jobs.client_groups import Route
+
+# What sbatch says when nobody took the job because Slurm's controller does not run; the job is put
+# on hold with it, and tries again. (A time-out is another text: the job may have been taken then,
+# and must not be sent twice.)
+SLURM_AWAY = "Unable to contact slurm controller"
+_TRY_AGAIN_S = 30
+
+# What of a description the other pool has to keep too: the limits, and that a job runs again whose
+# runner could not reach the server. It alone sees how the job does.
+_REMOTE = {
+    "periodic_hold": "PeriodicHold",
+    "periodic_hold_reason": "PeriodicHoldReason",
+    "periodic_hold_subcode": "PeriodicHoldSubCode",
+    "on_exit_remove": "OnExitRemove",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GridRoute:
+    """A route by its name in the file of client groups. words: what it adds to a description."""
+
+    name: str
+    words: Mapping[str, str]
+
+
+def grid_route(name: str, route: Route) -> GridRoute:
+    """How the grid universe is told of a route. Its names were checked when the file was read."""
+    if route.condor is not None:
+        return GridRoute(name, _condor(f"condor {route.condor.schedd} {route.condor.pool}"))
+    slurm = route.slurm
+    assert slurm is not None
+    extra = ["--cpus-per-task=$(ee2_cpus)"]
+    if slurm.qos:
+        extra.append(f"--qos={slurm.qos}")
+    words = {
+        "grid_resource": "batch slurm",
+        # The runner keeps the limit itself; Slurm steps in when it does not.
+        "batch_runtime": "$(ee2_time_limit_s)",
+        "batch_extra_submit_args": " ".join(extra),
+        "periodic_release": (
+            f'regexp("{SLURM_AWAY}", HoldReason ?: "")'
+            f" && time() - EnteredCurrentStatus > {_TRY_AGAIN_S}"
+        ),
+    }
+    if slurm.partition:
+        words["batch_queue"] = slurm.partition
+    if slurm.account:
+        words["batch_project"] = slurm.account
+    return GridRoute(name, words)
+
+
+def _condor(resource: str) -> dict[str, str]:
+    """HTCondor-C: what begins with `remote_` becomes an attribute of the other schedd's job."""
+    return {
+        "grid_resource": resource,
+        "should_transfer_files": "YES",
+        "My.remote_Requirements": "$(ee2_requirements)",
+    }
+
+
+def on_route(route: GridRoute, description: Mapping[str, str]) -> dict[str, str]:
+    """The description of a stage in our pool, changed to one that goes by the route."""
+    changed = dict(description)
+    requirements = changed.pop("requirements")
+    changed.pop("keep_claim_idle")
+    # The runner finds no job ad of ours where it runs, so it is told in its environment.
+    told = {
+        "EE2_SCHEDULER_ID": "$(ClusterId).$(ProcId)",
+        "EE2_ROUTE": route.name,
+        "EE2_GROUP": "$(ee2_group)",
+    }
+    changed |= {
+        **route.words,
+        "universe": "grid",
+        "environment": f'"{" ".join(f"{k}={v}" for k, v in told.items())}"',
+        "My.EE2_ROUTE": f'"{route.name}"',
+    }
+    if "My.remote_Requirements" in route.words:
+        changed["My.remote_Requirements"] = requirements
+        for ours, theirs in _REMOTE.items():
+            changed[f"My.remote_{theirs}"] = changed[ours]
+    return changed

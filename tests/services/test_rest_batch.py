@@ -1,0 +1,145 @@
+"""The REST API of batches: summary, grid, why children failed, table."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import time
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from ee2_jobs.page.children import alike, safe_cell
+from tests.services.rest_support import get, post, refused, request
+from tests.services.rpc_support import Bridge
+
+GRID = ("created", "estimating", "queued", "running", "completed", "error", "terminated", "?")
+STATES = ["completed"] * 5 + ["error"] * 3 + ["running", "queued", "terminated"]
+
+
+def unpacked(grid: Any) -> list[str]:
+    """What a client makes of a grid."""
+    bits = "".join(f"{byte:08b}" for byte in base64.b64decode(grid["states"]))
+    return [GRID[int(bits[i * 3 : i * 3 + 3], 2)] for i in range(grid["children"])]
+
+
+class Batch:
+    """Eleven children in STATES."""
+
+    def __init__(self, bridge: Bridge, wsid: int | None = 7) -> None:
+        self.db = bridge.db.ee2_jobs
+        children = [{"method": "m.f", "params": [{"reads": f"sample {n}", "k": 31}]}
+                    for n in range(len(STATES))]  # fmt: skip
+        made = bridge.call("run_job_batch", children, {"wsid": wsid})
+        self.id, self.children = made["batch_id"], made["child_job_ids"]
+        now = time.time()
+        for n, state in enumerate(STATES):
+            fields: dict[str, Any] = {"status": state, "queued": now - 60}
+            if state not in ("queued", "created"):
+                fields["running"] = now - 30
+            if state in ("completed", "error", "terminated"):
+                fields |= {"finished": now - 10, "usage": {"cpu_user_s": 360, "cpu_system_s": 0.0}}
+            if state == "error":
+                fields |= {"error_code": 1, "errormsg": f"=staging file {n}.fq is empty\nmore"}
+            self.set(n, **fields)
+
+    def set(self, n: int, **fields: Any) -> None:
+        self.db.update_one({"_id": ObjectId(self.children[n])}, {"$set": fields})
+
+
+@pytest.fixture
+def batch(bridge: Bridge) -> Batch:
+    return Batch(bridge)
+
+
+def test_the_summary(bridge: Bridge, batch: Batch) -> None:
+    answer = request(bridge, "GET", f"/batches/{batch.id}", who="rob")
+    page = answer.json()
+    assert page["counts"] == {
+        "completed": 5, "error": 3, "running": 1, "queued": 1, "terminated": 1,
+    }
+    assert page["children"] == 11 and page["percent"] == 81.8 and page["end"] is None
+    assert page["name"] == "m.f × 11" and page["narrative"]["title"] == "alice:narrative_7"
+    assert page["cpu_hours"] == 0.9 and page["expected_end"] is None
+    assert page["stages"] == [{"stage": "parts", "status": "running", "job_id": None}]
+    assert page["can"] == {"cancel": False, "retry": False}
+    assert get(bridge, f"/batches/{batch.id}")["can"] == {"cancel": True, "retry": True}
+    assert len(answer.content) < 2048
+    for n in (8, 9):
+        batch.set(n, status="completed", finished=time.time() - 3)
+    page = get(bridge, f"/batches/{batch.id}")
+    assert page["end"] == "error" and page["percent"] == 100 and not page["can"]["cancel"]
+    assert abs(page["finished"] / 1000 - (time.time() - 3)) < 5
+
+
+def test_stages(bridge: Bridge) -> None:
+    made = bridge.call("run_split_aggregate", {"method": "m.f", "params": [1], "wsid": 7})
+    page = get(bridge, f"/batches/{made}")
+    assert [(s["stage"], s["status"]) for s in page["stages"]] == [
+        ("split", "created"), ("parts", None), ("aggregate", "created"),
+    ]  # fmt: skip
+    split = get(bridge, f"/jobs/{page['stages'][0]['job_id']}")
+    assert split["batch"]["role"] == "split" and page["children"] == 0
+    assert page["app"]["method"] == "m.f" and page["percent"] is None
+    assert get(bridge, f"/batches/{made}/grid")["states"] == ""
+
+
+def test_who_may_see_it(bridge: Bridge, batch: Batch) -> None:
+    nowhere = str(ObjectId())
+    for path in ("", "/grid", "/grid/ids", "/errors", "/table.csv"):
+        there = refused(bridge, f"/batches/{batch.id}{path}", who="bob")
+        not_there = refused(bridge, f"/batches/{nowhere}{path}", who="bob")
+        assert there[0] == not_there[0] == 404
+        assert there[1].replace(batch.id, "ID") == not_there[1].replace(nowhere, "ID")
+        assert refused(bridge, f"/batches/{batch.id}{path}", as_admin=1)[0] == 403
+        assert refused(bridge, f"/batches/x{path}")[0] == 400
+        status, text = refused(bridge, f"/batches/{batch.children[0]}{path}")
+        assert status == 404 and "is not a batch" in text
+        as_admin = request(bridge, "GET", f"/batches/{batch.id}{path}?as_admin=1", who="eva")
+        assert as_admin.status_code == 200
+
+
+def test_the_grid_follows_attempts(bridge: Bridge, batch: Batch) -> None:
+    grid = get(bridge, f"/batches/{batch.id}/grid")
+    assert unpacked(grid) == STATES
+    new = post(bridge, f"/jobs/{batch.children[6]}/retry")["retry_id"]
+    expected = [*STATES]
+    expected[6] = "created"
+    assert unpacked(get(bridge, f"/batches/{batch.id}/grid")) == expected
+    ids = get(bridge, f"/batches/{batch.id}/grid/ids", limit=3, **{"from": 5})["ids"]
+    assert ids == [batch.children[5], new, batch.children[7]]
+    assert refused(bridge, f"/batches/{batch.id}/grid/ids", limit=10**6)[0] == 400
+
+
+def test_why_children_failed(bridge: Bridge, batch: Batch) -> None:
+    batch.set(10, status="error", error_code=3)
+    found = get(bridge, f"/batches/{batch.id}/errors")
+    first, second = found["groups"]
+    assert found["failed"] == 4 and first["count"] == 3
+    assert first["message"] == "=staging file ‹n›.fq is empty" and first["code"] == 1
+    assert first["sample"].startswith("=staging file ") and "more" not in first["sample"]
+    assert first["ids"] == sorted(batch.children[5:8])
+    assert second["message"] == second["code_words"] == "over its time limit"
+
+
+def test_messages_that_mean_the_same() -> None:
+    one = "Object 7/12/3 of 66f2a1b3c4d5e6f708192a3b at 0x7fde: 12.5 MB\nTraceback"
+    other = "Object 8/1/10 of 66f2a1b3c4d5e6f708192aff at 0x11: 3 MB"
+    assert alike(one) == alike(other) == "Object ‹n›/‹n›/‹n› of ‹id› at ‹n›: ‹n› MB"
+    assert alike("no reads") != alike("no feed") and alike("\n \n") == ""
+
+
+def test_the_table(bridge: Bridge, batch: Batch) -> None:
+    answer = request(bridge, "GET", f"/batches/{batch.id}/table.csv", who="rob")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "attachment" in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
+    assert [row["state"] for row in rows] == STATES
+    assert rows[3]["differs"] == "reads=sample 3" and rows[3]["job_id"] == batch.children[3]
+    assert rows[5]["error_line"] == "'=staging file 5.fq is empty"
+    assert rows[5]["ran_s"] == "20.0" and rows[5]["finished"].endswith("+00:00")
+    for text in ("=1", "+1", "-1", "@x", "\t=1", "\r\n=1"):
+        assert safe_cell(text)[:1] == "'", text
+    assert safe_cell("a\r\nb") == "a b" and safe_cell(-3) == -3
