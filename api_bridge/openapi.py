@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from api_bridge.openapi_examples import AWE, RPC_ERROR, RPC_REQUEST, RPC_RESULT
 from api_bridge.openapi_rest import described
 
 Schema = dict[str, Any]
@@ -149,13 +150,15 @@ _AWE_CODES = {
 
 
 def _awe(summary: str, operation: str, parameters: list[Schema], **more: Any) -> Schema:
-    answers = {
+    answers: Schema = {
         code: {
             "description": text,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Awe"}}},
         }
         for code, text in _AWE_CODES.items()
     }
+    told = {"status": 200, "data": AWE[operation], "error": None}
+    answers["200"]["content"]["application/json"]["example"] = told
     return {
         "summary": summary,
         "operationId": operation,
@@ -266,17 +269,23 @@ def _rpc() -> Schema:
             "params": {"type": "array", "items": {}, "example": [{"job_id": "66f2…"}]},
         },
     }
-    answer: Schema = {"application/json": {"schema": {"type": "object"}}}
+    def answer(example: Schema) -> Schema:
+        return {"application/json": {"schema": {"type": "object"}, "example": example}}
+
     return {
         "post": {
             "summary": "JSON-RPC 1.1: every method of EE2 and of the old services",
             "description": "The methods are described in `docs/api.md`.",
             "operationId": "rpc",
             "tags": ["JSON-RPC"],
-            "requestBody": {"content": {"application/json": {"schema": request}}},
+            "requestBody": {
+                "content": {"application/json": {"schema": request, "example": RPC_REQUEST}}
+            },
             "responses": {
-                "200": {"description": "`result` is a list with the result", "content": answer},
-                "500": {"description": "`error` has code, name and message", "content": answer},
+                "200": {"description": "`result` is a list with the result",
+                        "content": answer(RPC_RESULT)},
+                "500": {"description": "`error` has code, name and message",
+                        "content": answer(RPC_ERROR)},
             },
         }
     }

@@ -10,6 +10,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api_bridge.openapi_examples import add_examples
+
 Schema = dict[str, Any]
 
 
@@ -25,7 +27,9 @@ def described(app: FastAPI, prefix: str) -> tuple[Schema, Schema]:
         paths[prefix + path] = _older(operations)
     schemas = found.get("components", {}).get("schemas", {})
     theirs = ("HTTPValidationError", "ValidationError")
-    return paths, {name: _older(s) for name, s in schemas.items() if name not in theirs}
+    older = {name: _older(s) for name, s in schemas.items() if name not in theirs}
+    add_examples(paths, older)
+    return paths, older
 
 
 def _older(value: Any) -> Any:

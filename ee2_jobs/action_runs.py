@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 from ee2_jobs import audit, user_tokens
 from ee2_jobs.cancel import cancel_children, ended_by, terminate
 from ee2_jobs.engine import Engine
+from ee2_jobs.errors import EngineError, Unavailable
 from ee2_jobs.identity import Caller
 from ee2_jobs.lease import Lease
 from ee2_jobs.model import Document, TerminatedCode, now_s
@@ -157,7 +158,12 @@ async def _retry(engine: Engine, action: Document, chunk: Document) -> None:
         skipped = [_item(one.job_id, str(one.error)) for one in answers if one.error is not None]
         await _settle(engine, chunk, len(answers) - len(skipped), skipped, [], session)
 
-    await retry_allowed(engine, caller, [str(oid) for oid in chunk["ids"]], settle)
+    try:
+        await retry_allowed(engine, caller, [str(oid) for oid in chunk["ids"]], settle)
+    except Unavailable:
+        raise
+    except EngineError as e:  # a limit of the caller's, say: trying again would not help
+        await _settle(engine, chunk, 0, [], [_item(oid, str(e)) for oid in chunk["ids"]])
 
 
 async def _settle(

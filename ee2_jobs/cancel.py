@@ -109,6 +109,10 @@ async def cancel_children(store: Store, job: Document, by: Document | None = Non
     """End the live jobs of a batch whose parent was cancelled; nothing for a single job."""
     if job.get("batch_job"):
         batch_id = str(job["_id"])
+        # Of a batch that had ended: its own record tells its end now, and lists have it once.
+        await store.jobs.update_one(
+            {"_id": job["_id"], "status": Status.TERMINATED.value}, {"$unset": {"batch_end": ""}}
+        )
         # As they are now that the parent has ended: a new attempt may have joined since `job` was
         # read, and none can any more.
         now = await store.jobs.find_one({"_id": job["_id"]}, {"child_jobs": 1}) or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -112,6 +113,11 @@ class Catalog(Protocol):
         InvalidInput names the module or version that is not there."""
         ...
 
+    async def titles(self) -> Mapping[str, str]:
+        """What methods (`Module.method`) are called, of those whose title is at hand: lists of
+        jobs show it, so that asking must cost next to nothing."""
+        ...
+
     async def owned_by(self, user: str) -> frozenset[str]:
         """The modules that a user owns, as far as the catalog can tell."""
         ...
@@ -133,14 +139,15 @@ def method_of(app: App, function: str) -> Method:
 
 
 class LocalCatalog:
-    """Apps of the embedded default, from the collection `ee2_apps`; a version is kept for
-    KEEP_S seconds in memory."""
+    """Apps of the embedded default, from the collection `ee2_apps`; a version, and the titles, are
+    kept for KEEP_S seconds in memory."""
 
     KEEP_S = 10.0
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._cache: dict[tuple[str, str], tuple[float, App]] = {}
+        self._titles: tuple[float, Mapping[str, str]] = (0.0, {})
 
     async def has(self, module: str) -> bool:
         """Whether a module is one of ours, at any version."""
@@ -166,6 +173,20 @@ class LocalCatalog:
         app = App.model_validate(found)
         self._cache[key] = (time.monotonic() + self.KEEP_S, app)
         return app
+
+    async def titles(self) -> Mapping[str, str]:
+        """See the port: of the current versions."""
+        until, found = self._titles
+        if until <= time.monotonic():
+            apps = self._store.apps.find({"current": True}, {"_id": 0, "module": 1, "methods": 1})
+            found = {
+                f"{app['module']}.{name}": title
+                async for app in apps
+                for name, method in app["methods"].items()
+                if (title := method.get("title"))
+            }
+            self._titles = (time.monotonic() + self.KEEP_S, found)
+        return found
 
     async def owned_by(self, user: str) -> frozenset[str]:
         """See the port: whose `owners` in `app.yaml` name the user."""

@@ -98,7 +98,11 @@ def _known(engine: Engine, group: str, known: Mapping[str, object] | set[str]) -
 def _checked_reason(reason: str | None) -> str | None:
     if reason is None:
         return None
-    if not isinstance(reason, str) or len(reason) > audit.MAX_REASON_LETTERS:
+    if (
+        not isinstance(reason, str)
+        or len(reason) > audit.MAX_REASON_LETTERS
+        or any("\ud800" <= letter <= "\udfff" for letter in reason)  # half a letter
+    ):
         raise InvalidInput(
             f"reason must be a text of at most {audit.MAX_REASON_LETTERS} letters"
         )

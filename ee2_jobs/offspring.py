@@ -53,11 +53,13 @@ async def place(
     engine: Engine, caller: Caller, submission: Document, jobs: Sequence[Document]
 ) -> None:
     """Write on new records whose offspring they are, and their level. The parent is the job whose
-    token the caller has, or else the live job of the same user that `parent_job_id` names.
+    token the caller has. Where apps have their users' tokens (`jobs_act_as_user`), it may also be
+    the live job of the same user that `parent_job_id` names; elsewhere only users send that, and
+    nobody is to have more places by naming a job.
 
     Denied if the token's job has ended. InvalidInput if jobs start jobs too deep.
     """
-    parent = await _parent(engine.store, caller, jobs)
+    parent = await _parent(engine, caller, jobs)
     if parent is None:
         return
     level = int(parent.get("level", 0)) + 1
@@ -84,15 +86,15 @@ async def place(
 
 
 async def _parent(
-    store: Store, caller: Caller, jobs: Sequence[Document]
+    engine: Engine, caller: Caller, jobs: Sequence[Document]
 ) -> Document | None:
     named = caller.job
-    if named is None:
+    if named is None and engine.settings.jobs_act_as_user:
         given = (job["job_input"].get("parent_job_id") for job in jobs)
         named = next((one for one in given if one is not None), None)
     if named is None or not ObjectId.is_valid(named):
         return None
-    parent = await store.jobs.find_one(
+    parent = await engine.store.jobs.find_one(
         {
             "_id": ObjectId(named),
             "user": caller.user,

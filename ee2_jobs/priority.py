@@ -59,6 +59,8 @@ async def set_priority(
             "may raise it"
         )
     fields = {"priority": wanted, "reprioritise": True, "updated": now_s()}
+    if not as_admin:
+        waiting["$nor"] = lower  # somebody may have lowered one meanwhile
     done = await engine.store.jobs.update_many(waiting, {"$set": fields})
     if not done.matched_count:
         raise WrongState(f"No job of {job['_id']} is waiting, so there is no priority to change")

@@ -26,6 +26,7 @@ from typing import Protocol
 from bson import ObjectId
 
 from ee2_jobs import submissions
+from ee2_jobs.client_groups import POOL_ROUTE
 from ee2_jobs.model import Document, ErrorCode, Status, TerminatedCode, now_s
 from ee2_jobs.pool_records import PoolEnd, apply_pool_ends
 from ee2_jobs.store import Store
@@ -93,7 +94,7 @@ async def overdue_created(
             },
             {
                 "submission": 1, "stage": 1, "try": 1, "round": 1, "updated": 1,
-                "job_input.requirements": 1,
+                "job_input.requirements": 1, "where.route": 1,
             },
         )  # fmt: skip
         .sort("_id", 1)
@@ -130,8 +131,10 @@ def _given_up(job: Document, submission: Document | None, before_s: float) -> Ov
         text = f"The job could not be started, after {submission['starts']} tries. {again} ({why})"
         return Overdue(oid, text, submission["_id"])
     marks = submission.get("tries", {}).get(job.get("stage"), {}).get(str(job.get("try")), {})
-    number = job.get("round", 1)
-    begun_s = marks.get("begun" if number == 1 else f"begun_{number}")
+    number, route = job.get("round", 1), (job.get("where") or {}).get("route")
+    # As StageRun.begun_mark: each route of a round is submitted by itself.
+    mark = "begun" if number == 1 else f"begun_{number}"
+    begun_s = marks.get(mark if route in (None, POOL_ROUTE) else f"{mark}@{route}")
     if begun_s is None or begun_s > before_s:
         return None
     return Overdue(oid, f"The job did not get into the pool's queue in all this time. {again}")

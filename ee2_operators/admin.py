@@ -42,14 +42,17 @@ class AdminTrigger(BaseTrigger):
             chore = CHORES[self.chore]
             try:
                 async with asyncio.timeout(chore.deadline_s):
-                    said = await self._run(chore)
+                    said, for_worker = await self._run(chore)
             except TimeoutError:
                 raise ChoreFailed(
                     f"it did not come to an end within {chore.deadline_s:.0f} s; what it has done "
                     "stays done, and the next run goes on"
                 ) from None
             await asyncio.sleep(LOG_S)
-            yield TaskSuccessEvent(xcoms={"return_value": said})
+            if for_worker:
+                yield TriggerEvent({"said": said})
+            else:
+                yield TaskSuccessEvent(xcoms={"return_value": said})
         except Exception as e:
             error = f"{type(e).__name__}: {e}"
             self.log.exception("%s: failed", self.chore)
@@ -57,7 +60,7 @@ class AdminTrigger(BaseTrigger):
             await asyncio.sleep(LOG_S)
             yield TaskFailedEvent(xcoms={"error": error})
 
-    async def _run(self, chore: Chore) -> str:
+    async def _run(self, chore: Chore) -> tuple[str, bool]:
         parts, task = current_parts(), self.task_instance
         params = airflow_internals.run_params(task)
         dry_run = bool(params.get("dry_run"))
@@ -76,7 +79,7 @@ class AdminTrigger(BaseTrigger):
             metric = f"ee2.chore.{self.chore}.{chore.what}"
             airflow_internals.count(metric, done.count, level=chore.level)
             await self._note(said, ok=True)
-        return account
+        return account, done.for_worker
 
     async def _who(self, parts: Parts) -> Caller:
         """Who triggered this run, as the API server finds it: triggers have no access to that."""

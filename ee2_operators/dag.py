@@ -83,6 +83,7 @@ def admin_dag(
     description: str,
     doc: str | None,
     schedule: str | datetime.timedelta | None,
+    operator: type[AdminOperator] = AdminOperator,
     **params: Param,
 ) -> DAG:
     """The DAG `ee2_CHORE`, which runs one of the engine's own chores, one run at a time; what was
@@ -112,7 +113,7 @@ def admin_dag(
         tags=["ee2", "admin", "scheduled" if schedule else "manual"],
         params={**params, "dry_run": dry_run},
     )
-    AdminOperator(task_id=chore, chore=chore, dag=dag)
+    operator(task_id=chore, chore=chore, dag=dag)
     return dag
 
 

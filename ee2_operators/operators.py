@@ -75,6 +75,17 @@ class AdminOperator(TriggerOperator):
         )
 
 
+class NoticesOperator(AdminOperator):
+    """Sends messages to people about their jobs: what is due is found out in the triggerer, and
+    only if something is, it is sent from a worker."""
+
+    def execute_complete(self, context: Any, event: Any = None) -> str:  # type: ignore[override]
+        """In a worker: send what is due."""
+        from ee2_operators.notifiers import send_now  # its libraries are large
+
+        return send_now(self.log)
+
+
 STAGE_OPERATORS: dict[StageName, type[TriggerOperator]] = {
     StageName.SPLIT: SplitOperator,
     StageName.SUBMIT: SubmitOperator,

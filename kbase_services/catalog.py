@@ -132,6 +132,10 @@ class KBaseCatalog:
         except InvalidInput as e:
             return str(e)
 
+    async def titles(self) -> Mapping[str, str]:
+        """See the port. Only of local apps: the Catalog knows no titles."""
+        return await self._local.titles()
+
     async def owned_by(self, user: str) -> frozenset[str]:
         """See the port. Only of local apps: the Catalog is not asked who owns a module."""
         return await self._local.owned_by(user)

@@ -136,6 +136,16 @@ def until(get: Callable[[], T | None], timeout_s: float, what: Callable[[], str]
     return value
 
 
+def triggered(airflow: httpx.Client, dag_id: str, body: dict[str, Any]) -> httpx.Response:
+    """Airflow's answer to a request for a run of the DAG, once the DAG's file has been read."""
+
+    def ask() -> httpx.Response | None:
+        answer = airflow.post(f"/dags/{dag_id}/dagRuns", json=body)
+        return None if answer.status_code == 404 else answer
+
+    return until(ask, 120, lambda: f"the file of DAG {dag_id} to be read")
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]

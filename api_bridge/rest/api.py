@@ -73,6 +73,8 @@ def error_response(error: Exception, method: str = "", path: str = "") -> Respon
             headers = {"Retry-After": str(error.retry_after_s)}
         elif status == 503:
             headers = {"Retry-After": "5"}
+    # What is named in it may be half a letter (a lone surrogate), which no answer can have.
+    message = message.encode("utf-8", "replace").decode()
     return JSONResponse({"error": {"status": status, "message": message}}, status, headers)
 
 

@@ -32,6 +32,7 @@ from ee2_jobs.rights import Level, require_admin
 MAX_LIMIT = 500
 _COLUMNS = ("at", "who", "what", "target", "reason", "details", "outcome", "error", "made")
 _ROWS_PER_PIECE = 200
+_LATEST_S = 2**53
 
 
 class Entry(BaseModel):
@@ -134,7 +135,9 @@ def _time(value: str | None, field: str) -> float | None:
 def _place(kind: str, cursor: str) -> tuple[float, str]:
     values = decode_cursor(kind, cursor)
     match values:
-        case [int() | float() as at_s, str() as entry] if ObjectId.is_valid(entry):
+        case [int() | float() as at_s, str() as entry] if (
+            ObjectId.is_valid(entry) and abs(at_s) < _LATEST_S
+        ):
             return float(at_s), entry
     return _no_place(kind)
 

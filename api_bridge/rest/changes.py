@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -23,7 +23,7 @@ from api_bridge.rest.common import ERRORS, NOT_FOUND, NOT_MODIFIED, ErrorAnswer,
 from api_bridge.rest.lists import SCOPE, WORD_PARAMETERS, Row, list_of
 from ee2_jobs.browse.lists import Listing
 from ee2_jobs.browse.since import MAX_CHANGED, changed, concerned
-from ee2_jobs.errors import EngineError, TooMany
+from ee2_jobs.errors import EngineError, NotAuthenticated, TooMany
 from ee2_jobs.feed import Change, Feed, Version, format_version, parse_version
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import now_s, to_ms
@@ -205,7 +205,7 @@ class _Stream:
                 if now - beat >= BEAT_S:
                     beat = now
                     yield b": still here\n\n"
-                    await self.rest.visitor(self.request)  # is the token still good?
+                    await self._still_the_same()
                 if now - rights >= RIGHTS_S:
                     rights = now
                     self.listing = await self._anew()
@@ -254,6 +254,16 @@ class _Stream:
         if body is None:
             return None
         return _event("reset" if body["reset"] else "change", body)
+
+    async def _still_the_same(self) -> None:
+        """The token is still good, its user the same, and the roles are those of now."""
+        caller = (await self.rest.visitor(self.request)).caller
+        before = self.listing.caller
+        if caller.user != before.user:
+            raise NotAuthenticated(f"{before.user} is no longer signed in: open the list again")
+        if caller.roles != before.roles:
+            self.listing = replace(self.listing, caller=caller)
+            self.listing = await self._anew()
 
     async def _anew(self) -> Listing:
         return await list_of(self.rest, self.request, self.listing.caller, self.scope)

@@ -49,6 +49,15 @@ class Timings(BaseModel):
     run_ms: int | None = Field(description="from running to the end, or to now")
 
 
+class RanksOfJob(BaseModel):
+    """Where its times stand among the newest completed runs of its app: the shares, 0 to 1, of
+    those that took less."""
+
+    runs: int = Field(examples=[200], description="how many runs these are, at most 200")
+    wait: float | None = Field(examples=[0.82], description="null while it waits")
+    run: float | None = Field(examples=[0.35], description="null until it has run to its end")
+
+
 class Limit(BaseModel):
     """How long it may run."""
 
@@ -180,6 +189,9 @@ class JobPage(BaseModel):
     app: AppOfJob | None = None
     narrative: NarrativeOfJob | None = None
     timings: Timings | None = None
+    ranks: RanksOfJob | None = Field(
+        default=None, description="null also if the app's times are not at hand: ask again"
+    )
     limit: Limit | None = None
     where: Where | None = None
     resources: Resources | None = None

@@ -319,19 +319,22 @@ def _time(rest: Rest, routes: APIRouter) -> None:
         return etagged(request, Rules(rules=[_rule(one) for one in found]))
 
     @routes.get(
-        "/effective", response_model=Effective, operation_id="effectiveTimeLimit",
+        "/effective", response_model=Effective, responses=NOT_MODIFIED,
+        operation_id="effectiveTimeLimit",
         summary="The run time that a job of this user and app would get now",
     )
     async def effective(
+        request: Request,
         app: str = Query(description="Module.method", examples=["kb_Bowtie2.align"]),
         user: str | None = Query(None, description="the caller if left out"),
         caller: Caller = Depends(rest.reader),
-    ) -> Effective:
+    ) -> Response:
         name = caller.user if user is None else user
         found = await time_rules.effective(rest.engine, caller, name, app)
-        return Effective(
+        answer = Effective(
             user=found.user, app=found.app, seconds=found.seconds, rule=found.rule
         )
+        return etagged(request, answer)
 
     @routes.put(
         "/time/{app}/{user}", response_model=Changed, responses=CONFLICT,

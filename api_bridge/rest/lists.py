@@ -47,6 +47,10 @@ class Row(BaseModel):
     id: str = Field(examples=[_ID])
     status: str = Field(description="of a batch: what it does as a whole", examples=["running"])
     app_id: str | None = Field(default=None, examples=["kb_uploadmethods/import_fastq"])
+    app_title: str | None = Field(
+        default=None, description="of apps of the local catalog; KBase's Catalog knows no titles",
+        examples=["Align paired reads with bowtie2"],
+    )
     method: str | None = Field(default=None, examples=["kb_uploadmethods.import_fastq"])
     user: str = Field(examples=["ana"])
     ws_id: int | None = Field(default=None, description="workspace", examples=[48213])
@@ -54,6 +58,7 @@ class Row(BaseModel):
         default=None, description="the workspace's title, if the caller may read it"
     )
     batch_id: str | None = Field(default=None, description="the batch it is a child of")
+    index: int | None = Field(default=None, description="a child's place in its batch, from 0")
     is_batch: bool | None = Field(default=None, description="true for a batch")
     children: dict[str, int] | None = Field(
         default=None, description="of a batch: how many children are in each state",
@@ -70,6 +75,7 @@ class Row(BaseModel):
     finished: int | None = None
     wait_ms: int | None = Field(default=None, description="from submission to start")
     run_ms: int | None = Field(default=None, description="from start to end")
+    cpu_ms: int | None = Field(default=None, description="of the processors, where it was measured")
     error_code: int | None = Field(default=None, description="why it failed")
     error_line: str | None = Field(default=None, description="the message's first line, cut")
     ended_by: str | None = Field(default=None, description="who cancelled it", examples=["user"])

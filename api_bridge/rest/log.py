@@ -159,6 +159,7 @@ def router(rest: Rest) -> APIRouter:
     @routes.get(
         "/search",
         response_model=SearchAnswer,
+        responses=NOT_MODIFIED,
         operation_id="logSearch",
         summary="Look through a whole log",
     )
@@ -185,6 +186,7 @@ def router(rest: Rest) -> APIRouter:
     @routes.get(
         "/errors",
         response_model=SearchAnswer,
+        responses=NOT_MODIFIED,
         operation_id="logErrors",
         summary="The error lines of a log",
     )

@@ -37,7 +37,10 @@ class NoticeSettings(BaseModel):
     """What the caller wants, and what can be had."""
 
     settings: Wishes
-    email_confirmed: bool = Field(description="nothing is sent to an address that is not")
+    confirmed: list[str] = Field(
+        examples=[["email"]],
+        description="the channels whose address is confirmed; e-mail and Slack need it",
+    )
     channels: list[str] = Field(
         examples=[["email", "slack"]], description="those that this service has"
     )
@@ -45,7 +48,9 @@ class NoticeSettings(BaseModel):
 
 
 class Code(BaseModel):
-    """The code that was sent to the address."""
+    """The code that was sent to the address of a channel."""
+
+    channel: str = Field(default="email", examples=["email"], max_length=20)
 
     code: str = Field(examples=["04711815"], max_length=20)
 
@@ -67,7 +72,7 @@ def router(rest: Rest) -> APIRouter:
         wanted, confirmed = await wishes.get_wishes(store, user)
         return NoticeSettings(
             settings=wanted,
-            email_confirmed=confirmed,
+            confirmed=sorted(confirmed),
             channels=list(wishes.offered(rest.engine.settings)),
             newest=[_told(one) for one in await sending.newest(store, user)],
         )
@@ -88,8 +93,8 @@ def router(rest: Rest) -> APIRouter:
         responses=CONFLICT,
         operation_id="setNoticeSettings",
         summary="Change what I want to be told",
-        description="A new e-mail address gets a message with a code; nothing else is sent there "
-        "until it is confirmed.",
+        description="A new e-mail or Slack address gets a message with a code; nothing else is "
+        "sent there until it is confirmed.",
     )
     async def put(
         value: Annotated[Any, Body(examples=[_EXAMPLE])],
@@ -102,11 +107,11 @@ def router(rest: Rest) -> APIRouter:
         "/confirm",
         response_model=NoticeSettings,
         responses=CONFLICT,
-        operation_id="confirmEmail",
-        summary="Confirm my e-mail address",
+        operation_id="confirmAddress",
+        summary="Confirm my address",
     )
     async def confirm(body: Code, caller: Caller = Depends(rest.writer)) -> NoticeSettings:
-        await wishes.confirm(rest.engine.store, caller, body.code)
+        await wishes.confirm(rest.engine.store, caller, body.channel, body.code)
         return await answer(caller.user)
 
     @routes.post(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,6 +36,32 @@ def router(rest: Rest) -> APIRouter:
         figures = await rest.desk.figures.current()
         found = await position.job_queue(
             rest.engine, figures, caller, job_id, as_admin=as_admin
+        )
+        return etagged(request, found)
+
+    @routes.get(
+        "/jobs/places",
+        response_model=position.JobPlaces,
+        operation_id="jobPlaces",
+        summary="Where the waiting jobs of a list stand, and why they wait",
+        description="For all rows of a page at once. Of a batch ask `/jobs/{job_id}/queue`.",
+    )
+    async def places(
+        request: Request,
+        ids: Annotated[
+            str,
+            Query(
+                examples=["66f2a1b3c4d5e6f708192a3b"],
+                description=f"at most {position.MAX_IDS}, with commas",
+            ),
+        ],
+        as_admin: bool = Query(False, description="as an administrator; needs the role"),
+        caller: Caller = Depends(rest.reader),
+    ) -> Response:
+        named = [one.strip() for one in ids.split(",") if one.strip()]
+        figures = await rest.desk.figures.current()
+        found = await position.job_places(
+            rest.engine, figures, caller, named, as_admin=as_admin
         )
         return etagged(request, found)
 

@@ -26,7 +26,9 @@ _Scope = Annotated[
     report.Scope, Query(description="the caller's jobs; all jobs: for administrators")
 ]
 _Name = Annotated[str, Path(max_length=200)]
-_Time = Annotated[int | None, Query(ge=0, description="to rank one job among the runs, ms")]
+_Time = Annotated[
+    int | None, Query(ge=0, le=2**53, description="to rank one job among the runs, ms")
+]
 _TIME = "0 to 1: the share of the runs that took less"
 
 
@@ -222,10 +224,6 @@ def _table(found: report.AppTable) -> dict[str, object]:
 def _percentiles(
     found: percentiles.AppTimes, wait_ms: int | None, run_ms: int | None
 ) -> dict[str, object]:
-    def ranked(times: tuple[float, ...], ms: int | None) -> float | None:
-        place = None if ms is None else percentiles.rank(times, ms / 1000)
-        return None if place is None else round(place, 4)
-
     points = [
         {
             "share": share,
@@ -234,10 +232,11 @@ def _percentiles(
         }
         for share in percentiles.SHARES
     ]
+    ranks = percentiles.ranks_among(found, wait_ms, run_ms)
     return {
         "app": found.app,
         "runs": found.runs,
         "points": points if found.runs else [],
-        "wait_rank": ranked(found.waits_s, wait_ms),
-        "run_rank": ranked(found.runs_s, run_ms),
+        "wait_rank": ranks.wait,
+        "run_rank": ranks.run,
     }

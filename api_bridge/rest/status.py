@@ -41,11 +41,11 @@ def router(rest: Rest) -> APIRouter:
         response_model=status.Status,
         operation_id="status",
         summary="Is each part well, how are the lines, how was the week",
-        description="For every user. Made at most every 5 s. The names of active users are for "
-        "administrators.",
+        description="For every user. Made at most every 5 s. The names of active users and the "
+        "newest report on the engine's health are for administrators.",
     )
     async def get_status(request: Request, caller: Caller = Depends(rest.reader)) -> Response:
-        page = await rest.desk.status.current(with_names=caller.can_admin_read)
+        page = await rest.desk.status.current(for_admin=caller.can_admin_read)
         return etagged(request, page)
 
     @routes.get(

@@ -20,9 +20,10 @@ FIELDS = (
     "user", "wsid", "authstrat", "shared", "status", "queued", "running", "finished", "updated",
     "batch_job", "batch_id", "batch_end", "retry_parent", "superseded", "claim.host", "error_code",
     "errormsg", "terminated_code", "time_limit_s", "job_input.app_id", "job_input.method",
-    "job_input.requirements.clientgroup",
+    "job_input.requirements.clientgroup", "index", "usage.cpu_user_s", "usage.cpu_system_s",
 )
 MAX_ERROR_CHARS = 160
+MAX_TITLE_CHARS = 60
 _ENDED_BY = {int(code): word for word, code in ENDED_BY.items()}
 
 Row = dict[str, Any]
@@ -38,12 +39,14 @@ async def rows(
     titles = await narratives(engine, caller, jobs)
     attempts = await _attempts(engine, jobs)
     writable = await _writable(engine, caller, jobs, as_admin)
+    apps = await engine.catalog.titles()
     return [
         _row(
             job,
             standings.get(str(job["_id"])),
             titles.get(job.get("wsid") or 0),
             attempts.get(str(job["_id"])),
+            apps,
             may_write=str(job["_id"]) in writable,
         )
         for job in jobs
@@ -107,6 +110,7 @@ def _row(
     batch: Standing | None,
     narrative: Narrative | None,
     attempt: int | None,
+    apps: Mapping[str, str],
     *,
     may_write: bool,
 ) -> Row:
@@ -123,11 +127,13 @@ def _row(
         "id": str(job["_id"]),
         "status": status,
         "app_id": job_input.get("app_id"),
+        "app_title": apps.get(str(job_input.get("method")), "")[:MAX_TITLE_CHARS] or None,
         "method": job_input.get("method"),
         "user": job["user"],
         "ws_id": job.get("wsid"),
         "narrative": narrative.title if narrative else None,
         "batch_id": job.get("batch_id"),
+        "index": job.get("index") if job.get("batch_id") else None,
         "retry_of": job.get("retry_parent"),
         "attempt": attempt,
         "group": (job_input.get("requirements") or {}).get("clientgroup"),
@@ -138,6 +144,7 @@ def _row(
         "finished": finished,
         "wait_ms": max(0, running - created) if running else None,
         "run_ms": max(0, finished - running) if running and finished else None,
+        "cpu_ms": _cpu_ms(job),
         "error_code": job.get("error_code") if status == Status.ERROR else None,
         "error_line": _error_line(job) if status in RETRYABLE else None,
         "limit_at": running + round(limit_s * 1000) if live and running and limit_s else None,
@@ -160,6 +167,12 @@ def _row(
 
 def _ms(value_s: float | None) -> int | None:
     return to_ms(value_s) if value_s else None
+
+
+def _cpu_ms(job: Document) -> int | None:
+    """What the runner has measured."""
+    parts = [v for v in (job.get("usage") or {}).values() if isinstance(v, int | float)]
+    return to_ms(sum(parts)) if parts else None
 
 
 def _error_line(job: Document) -> str | None:

@@ -63,11 +63,15 @@ class TimeRules:
     by_key: Mapping[tuple[str, str], TimeRule] = field(default_factory=dict)
 
     def of(self, user: str, app: str) -> TimeRule | None:
-        """The most specific rule for a user's jobs of an app; None if there is none."""
-        for key in ((app, user), (app, ANY), (ANY, user), (ANY, ANY)):
-            if rule := self.by_key.get(key):
-                return rule
-        return None
+        """The most specific rule for a user's jobs of an app; None if there is none. One by the
+        app's owner is never in the way of an administrator's shorter one for app or user."""
+        keys = ((app, user), (app, ANY), (ANY, user), (ANY, ANY))
+        rule = next((found for key in keys if (found := self.by_key.get(key))), None)
+        if rule is not None and rule.by_owner:
+            admins = (self.by_key.get(key) for key in ((app, ANY), (ANY, user)))
+            shorter = [one for one in admins if one is not None and not one.by_owner]
+            return min([rule, *shorter], key=lambda one: one.seconds)
+        return rule
 
     def changed(self, app: str, user: str, rule: TimeRule | None) -> TimeRules:
         """With another rule in this place, or none."""

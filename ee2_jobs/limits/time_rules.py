@@ -240,12 +240,15 @@ def _keep_ceilings(engine: Engine, rules: TimeRules, app: str, user: str, second
             f"{words.duration(seconds)}: ask an administrator"
         )
     _require_owners_rule(rules.by_key.get((app, user)))
-    above = rules.by_key.get((app, ANY))
-    if above is not None and not above.by_owner and seconds > above.seconds:
-        raise Denied(
-            f"{words.duration(seconds)} is longer than an administrator's rule for the app: "
-            f"{above.words()}"
-        )
+    for key, whose in (((app, ANY), "app"), ((ANY, user), "user")):
+        above = rules.by_key.get(key)
+        if key == (ANY, ANY) or above is None or above.by_owner:
+            continue
+        if seconds > above.seconds:
+            raise Denied(
+                f"{words.duration(seconds)} is longer than an administrator's rule for the "
+                f"{whose}: {above.words()}"
+            )
 
 
 def _require_owners_rule(rule: TimeRule | None) -> None:
@@ -275,7 +278,8 @@ async def _before_and_after(
     now = await time_rules(store)
     rule = None
     if seconds is not None:
-        rule = TimeRule(app, user, seconds, None, False, caller.user, now_s(), 0)
+        by_owner = not caller.can_admin
+        rule = TimeRule(app, user, seconds, None, by_owner, caller.user, now_s(), 0)
     return now, now.changed(app, user, rule)
 
 

@@ -20,10 +20,11 @@ from ee2_jobs.store import Store
 MARK = "notices"
 # Clocks differ, and a transaction shows a little after the time that it notes.
 OVERLAP_S = 120.0
-MOST_SUBMISSIONS = 5000
+# So many are read at a time, so often in one look.
+MOST_SUBMISSIONS, MOST_PARTS = 5000, 10
 MOST_JOBS = 20_000
 
-_Wanted = Mapping[str, tuple[Wishes, bool]]
+_Wanted = Mapping[str, tuple[Wishes, frozenset[str]]]
 
 
 async def collect(store: Store, settings: Settings, *, dry_run: bool = False) -> int:
@@ -48,21 +49,37 @@ async def _of_ended(store: Store) -> tuple[list[Document], float]:
     now = now_s()
     if mark is None:
         return [], now
-    found = await (
-        store.submissions.find(
-            {"status": "ended", "ended": {"$gt": mark["until"] - OVERLAP_S}},
-            {"user": 1, "batch_id": 1, "tries": 1, "ended": 1},
+    made: list[Document] = []
+    since: Document = {"ended": {"$gt": mark["until"] - OVERLAP_S}}
+    # In parts: when more end within OVERLAP_S than are read at a time, the next look would begin
+    # with the same ones again, and never come further.
+    for _ in range(MOST_PARTS):
+        found = await (
+            store.submissions.find(
+                {"status": "ended", **since}, {"user": 1, "batch_id": 1, "tries": 1, "ended": 1}
+            )
+            .sort([("ended", 1), ("_id", 1)])
+            .limit(MOST_SUBMISSIONS)
+            .to_list()
         )
-        .sort("ended", 1)
-        .limit(MOST_SUBMISSIONS)
-        .to_list()
-    )
-    seen_s = found[-1]["ended"] if len(found) == MOST_SUBMISSIONS else now
+        made += await _of_these(store, found)
+        if len(found) < MOST_SUBMISSIONS:
+            return made, now
+        last = found[-1]
+        since = {
+            "ended": {"$gte": last["ended"]},
+            "$or": [{"ended": {"$gt": last["ended"]}}, {"_id": {"$gt": last["_id"]}}],
+        }
+    return made, last["ended"]
+
+
+async def _of_these(store: Store, found: Sequence[Document]) -> list[Document]:
+    """Messages of these submissions, which have ended."""
     shared = await _shared_with(store, found)
     people = {s["user"] for s in found} | {u for users in shared.values() for u in users}
     wanted = await wished.of_users(store, people)
     if not wanted:
-        return [], seen_s
+        return []
     concerned = {
         s["_id"]: s for s in found if wanted.keys() & {s["user"], *shared.get(s["_id"], ())}
     }
@@ -78,7 +95,7 @@ async def _of_ended(store: Store) -> tuple[list[Document], float]:
         key = f"{submission_id}.ended.{tries}"
         readers = shared.get(submission_id, ())
         made += _messages(key, event, body, submission["user"], readers, wanted)
-    return made, seen_s
+    return made
 
 
 def _event(submission: Document, body: Document) -> str | None:

@@ -1,8 +1,9 @@
 """Which messages a user wants, and where to.
 
-Documents in `ee2_notice_settings`: {_id: user, events, email, email_confirmed, code, slack,
-webhook, shared, quiet_s, long_wait_s, long_run_s, changed (s)}. `events` is event -> list of
-channels. `code` is the open confirmation of an address: {hash, email, at, tries}.
+Documents in `ee2_notice_settings`: {_id: user, events, email, slack, webhook, shared, quiet_s,
+long_wait_s, long_run_s, confirmed, codes, changed (s)}. `events` is event -> list of channels.
+`confirmed` is channel -> the address that was confirmed, `codes` channel -> the open confirmation
+of one: {hash, to, at, tries}.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +25,8 @@ from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
 
 CHANNELS = ("email", "slack", "webhook")
+# Whoever is reached there must have said so: nobody can have messages sent to somebody else.
+TO_CONFIRM = ("email", "slack")
 EVENTS = ("end", "failure", "batch_done", "long_wait", "long_run")
 CODE_LIVES_S = 3600.0
 CODE_AGAIN_S = 120.0
@@ -32,7 +35,7 @@ TEST_AGAIN_S = 60.0
 
 # One address, no list of them, nothing that could be a header.
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-_SLACK = re.compile(r"[UWCDG][A-Z0-9]{5,20}|[@#][a-z0-9._-]{1,80}")
+_SLACK = re.compile(r"[UW][A-Z0-9]{5,20}")
 _WEBHOOK = re.compile(r"(/[A-Za-z0-9_~@=.-]+)+/?")
 
 
@@ -52,7 +55,8 @@ class Wishes(BaseModel):
         examples=["ana@example.org"],
     )
     slack: str | None = Field(
-        default=None, description="id of a Slack member or channel", examples=["U024BE7LH"]
+        default=None, description="id of a Slack member; used once it is confirmed",
+        examples=["U024BE7LH"],
     )
     webhook: str | None = Field(
         default=None, max_length=500,
@@ -94,7 +98,7 @@ def parse_wishes(value: Any) -> Wishes:
                     f"events.{event} names the channel {channel}, and {channel} is not set"
                 )
     _check(wishes.email, _EMAIL, "email", "one e-mail address")
-    _check(wishes.slack, _SLACK, "slack", "the id of a member (U…) or channel (C…), or #name")
+    _check(wishes.slack, _SLACK, "slack", "the id of a member, such as U024BE7LH")
     _check(wishes.webhook, _WEBHOOK, "webhook", "a path such as /hooks/7f3a, without the host")
     if wishes.webhook and ".." in wishes.webhook:
         raise InvalidInput("webhook: the path must not have ..")
@@ -111,22 +115,24 @@ def offered(settings: Settings) -> tuple[str, ...]:
     return tuple(c for c in CHANNELS if c in settings.notice_channels.split(","))
 
 
-async def get_wishes(store: Store, user: str) -> tuple[Wishes, bool]:
-    """What the user wants, and whether the address is confirmed."""
-    found = await store.notice_settings.find_one({"_id": user}) or {}
-    return _wishes(found), bool(found.get("email_confirmed"))
+async def get_wishes(store: Store, user: str) -> tuple[Wishes, frozenset[str]]:
+    """What the user wants, and the channels whose address is confirmed."""
+    return _known(await store.notice_settings.find_one({"_id": user}) or {})
 
 
-def _wishes(document: Document) -> Wishes:
+def _known(document: Document) -> tuple[Wishes, frozenset[str]]:
     known = {k: v for k, v in document.items() if k in Wishes.model_fields}
-    return Wishes.model_validate(known)
+    wishes, confirmed = Wishes.model_validate(known), document.get("confirmed") or {}
+    same = {c for c in TO_CONFIRM if (to := getattr(wishes, c)) and confirmed.get(c) == to}
+    return wishes, frozenset(same)
 
 
 async def set_wishes(
     store: Store, settings: Settings, caller: Caller, value: Any
-) -> tuple[Wishes, bool]:
-    """Keep what the caller wants. A new address gets a message with a code first: nobody can have
-    messages sent to somebody else."""
+) -> tuple[Wishes, frozenset[str]]:
+    """Keep what the caller wants; what `get_wishes` says then. A new address gets a message with a
+    code first. WrongState, and nothing is changed, if another address has been sent one just now.
+    """
     wishes = parse_wishes(value)
     missing = sorted({c for cs in wishes.events.values() for c in cs} - set(offered(settings)))
     if missing:
@@ -135,61 +141,79 @@ async def set_wishes(
             f"{', '.join(offered(settings)) or 'nothing: an administrator has to set it up'}"
         )
     before = await store.notice_settings.find_one({"_id": caller.user}) or {}
-    same = before.get("email") == wishes.email and bool(before.get("email_confirmed"))
-    fields = {**wishes.model_dump(), "email_confirmed": same, "changed": now_s()}
-    await store.notice_settings.update_one({"_id": caller.user}, {"$set": fields}, upsert=True)
-    if wishes.email and not same and "email" in offered(settings):
-        await _send_code(store, caller.user, wishes.email, before.get("code"))
-    return wishes, same
-
-
-async def _send_code(store: Store, user: str, email: str, open_code: Document | None) -> None:
+    _, confirmed = _known({**before, **wishes.model_dump()})
     now = now_s()
-    if open_code and open_code["at"] > now - CODE_AGAIN_S:
-        if open_code["email"] == email:
-            return  # it was sent just now
-        raise WrongState(
-            "A code was sent to another address a moment ago: wait two minutes, then set this one"
-        )
-    code = f"{secrets.randbelow(10**8):08d}"
-    stored = {"hash": _hash(user, code), "email": email, "at": now, "tries": 0}
-    await store.notice_settings.update_one({"_id": user}, {"$set": {"code": stored}})
+    to_send = {}
+    for channel in TO_CONFIRM:
+        to = getattr(wishes, channel)
+        if to is None or channel in confirmed or channel not in offered(settings):
+            continue
+        last = (before.get("codes") or {}).get(channel)
+        if last is None or last["at"] <= now - CODE_AGAIN_S:
+            to_send[channel] = to
+        elif last["to"] != to:
+            raise WrongState(
+                f"A code was sent to another {channel} address a moment ago: wait two minutes, "
+                "then set this one"
+            )
+    fields = {**wishes.model_dump(), "changed": now}
+    await store.notice_settings.update_one({"_id": caller.user}, {"$set": fields}, upsert=True)
+    for channel, to in to_send.items():
+        await _send_code(store, caller.user, channel, to)
+    return wishes, confirmed
+
+
+async def _send_code(store: Store, user: str, channel: str, to: str) -> None:
+    code, now = f"{secrets.randbelow(10**8):08d}", now_s()
+    stored = {"hash": _hash(user, code), "to": to, "at": now, "tries": 0}
+    await store.notice_settings.update_one({"_id": user}, {"$set": {f"codes.{channel}": stored}})
+    key = f"code.{user}.{channel}.{round(now * 1000)}"
     body = {"code": code, "user": user}
-    await store.notices.insert_one(
-        notice_document(f"code.{user}.{round(now * 1000)}", user, "email", email, "code", body)
-    )
+    await store.notices.insert_one(notice_document(key, user, channel, to, "code", body))
 
 
 def _hash(user: str, code: str) -> str:
     return hashlib.sha256(f"{user}:{code}".encode()).hexdigest()
 
 
-async def confirm(store: Store, caller: Caller, code: Any) -> None:
-    """The caller has the code that was sent to the address. WrongState if it cannot be used."""
+async def confirm(store: Store, caller: Caller, channel: Any, code: Any) -> None:
+    """The caller has the code that was sent to the address of a channel. WrongState if it cannot be
+    used."""
+    if channel not in TO_CONFIRM:
+        raise InvalidInput(f"channel must be one of {', '.join(TO_CONFIRM)}")
     if not isinstance(code, str):
         raise InvalidInput("code must be the eight digits of the message, as a string")
+    field = f"codes.{channel}"
     found = await store.notice_settings.find_one_and_update(
-        {"_id": caller.user, "code.at": {"$gt": now_s() - CODE_LIVES_S}},
-        {"$inc": {"code.tries": 1}},
+        {"_id": caller.user, f"{field}.at": {"$gt": now_s() - CODE_LIVES_S}},
+        {"$inc": {f"{field}.tries": 1}},
     )
-    if found is None or found["code"]["tries"] >= CODE_TRIES:
-        raise WrongState("There is no code to confirm any more: set the e-mail address once more")
-    if not hmac.compare_digest(found["code"]["hash"], _hash(caller.user, code.strip())):
+    if found is None or found["codes"][channel]["tries"] >= CODE_TRIES:
+        raise WrongState(f"There is no code to confirm any more: set {channel} once more")
+    sent = found["codes"][channel]
+    if not hmac.compare_digest(sent["hash"], _hash(caller.user, code.strip())):
         raise InvalidInput("This is not the code that was sent; look at the newest message")
     await store.notice_settings.update_one(
-        {"_id": caller.user, "email": found["code"]["email"]},
-        {"$set": {"email_confirmed": True}, "$unset": {"code": ""}},
+        {"_id": caller.user},
+        {"$set": {f"confirmed.{channel}": sent["to"]}, "$unset": {field: ""}},
     )
 
 
 async def send_test(store: Store, settings: Settings, caller: Caller, channel: Any) -> None:
     """Have a message sent to the caller, to see whether it arrives."""
     if channel not in offered(settings):
-        raise InvalidInput(f"channel must be one of {', '.join(offered(settings)) or 'none'}")
+        ways = ", ".join(offered(settings))
+        raise InvalidInput(
+            f"channel must be one of {ways}" if ways
+            else "This service sends no messages yet: an administrator has to set it up"
+        )
     wishes, confirmed = await get_wishes(store, caller.user)
     to = address(wishes, confirmed, channel)
     if to is None:
-        raise InvalidInput(f"{channel} is not set, or not confirmed yet")
+        raise InvalidInput(
+            f"Your settings have no {channel} to send to"
+            + (", or it is not confirmed yet" if channel in TO_CONFIRM else "")
+        )
     now = now_s()
     result = await store.notice_settings.update_one(
         {"_id": caller.user, "tested": {"$not": {"$gt": now - TEST_AGAIN_S}}},
@@ -203,21 +227,25 @@ async def send_test(store: Store, settings: Settings, caller: Caller, channel: A
     )
 
 
-def address(wishes: Wishes, confirmed: bool, channel: str) -> str | None:
+def address(wishes: Wishes, confirmed: Collection[str], channel: str) -> str | None:
     """Where the user's messages of a channel go to; None if nowhere yet."""
-    if channel == "email" and not confirmed:
+    if channel in TO_CONFIRM and channel not in confirmed:
         return None
     value: str | None = getattr(wishes, channel)
     return value
 
 
-async def of_users(store: Store, users: Iterable[str]) -> dict[str, tuple[Wishes, bool]]:
-    """The wishes of those of the users that have any, and whether their addresses are confirmed."""
+async def of_users(
+    store: Store, users: Iterable[str]
+) -> dict[str, tuple[Wishes, frozenset[str]]]:
+    """What `get_wishes` says, of those of the users that want to be told of anything."""
     found = store.notice_settings.find({"_id": {"$in": list(users)}, "events": {"$ne": {}}})
-    return {d["_id"]: (_wishes(d), bool(d.get("email_confirmed"))) async for d in found}
+    return {d["_id"]: _known(d) async for d in found}
 
 
-async def who_wants(store: Store, event: str) -> dict[str, tuple[Wishes, bool]]:
+async def who_wants(
+    store: Store, event: str
+) -> dict[str, tuple[Wishes, frozenset[str]]]:
     """All users that want to be told of an event, with their wishes."""
     found = store.notice_settings.find({f"events.{event}.0": {"$exists": True}})
-    return {d["_id"]: (_wishes(d), bool(d.get("email_confirmed"))) async for d in found}
+    return {d["_id"]: _known(d) async for d in found}

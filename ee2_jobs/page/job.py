@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bson import ObjectId
@@ -32,9 +32,11 @@ from ee2_jobs.page.values import cut, json_bytes, shrunk
 from ee2_jobs.page.words import code_words, ended_by_words, reason_of, sentence
 from ee2_jobs.retry import RETRYABLE
 from ee2_jobs.rights import Level, in_workspace, not_found, permitted, require_admin, rights_in
+from ee2_jobs.statistics.percentiles import ranks as ranks_of
 
 MAX_BYTES = 8000
 _CATALOG_S = 2.0
+_RANKS_S = 0.3
 _ATTEMPTS = 12
 _NOT_HERE = ("job_input.params", "job_input.source_ws_objects", "child_jobs", "error")
 
@@ -95,12 +97,14 @@ async def job_page(
     if job.get("batch_job"):
         batch_id = str(job["_id"])
         return {"id": batch_id, "is_batch": True, "batch": {"id": batch_id}, "as_of": _ms(now_s())}
-    app, title, error_line, attempts, output = await asyncio.gather(
+    when = timings(job)
+    app, title, error_line, attempts, output, ranks = await asyncio.gather(
         app_of(engine, job),
         narrative_title(engine, caller, job.get("wsid")),
         _error_line(engine, job),
         _attempts(engine, caller, job, as_admin),
         produced(engine.store, job),
+        _ranks(engine, job, when),
     )
     batch, run = await asyncio.gather(_batch(engine, job), _run(engine, job, run_url))
     page: Document = {
@@ -116,7 +120,8 @@ async def job_page(
         "owner": cut(job["user"], 100),
         "app": app,
         "narrative": _narrative(job, title),
-        "timings": timings(job),
+        "timings": when,
+        "ranks": ranks,
         "limit": _limit(job),
         "where": _where(job),
         "resources": {"requested": requested(job), "used": _used(job)},
@@ -155,6 +160,20 @@ def timings(job: Mapping[str, Any]) -> Document:
         "wait_ms": max(0, to_ms(waited_until - created)) if waited_until else None,
         "run_ms": max(0, to_ms(until - running)) if running and until else None,
     }
+
+
+async def _ranks(engine: Engine, job: Mapping[str, Any], when: Document) -> Document | None:
+    """Where its times stand among the newest completed runs of its app."""
+    what = job.get("job_input") or {}
+    app = what.get("app_id") or what.get("method")
+    if not app:
+        return None
+    run_ms = None if job["status"] == Status.RUNNING else when["run_ms"]
+    found = await ranks_of(
+        engine.store, str(app), when["wait_ms"] if when["running"] else None, run_ms,
+        within_s=_RANKS_S,
+    )  # fmt: skip
+    return asdict(found) if found else None
 
 
 async def app_of(engine: Engine, job: Mapping[str, Any]) -> Document:

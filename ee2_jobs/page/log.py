@@ -107,7 +107,7 @@ async def log_search(
     the whole log; `exact` is false where there are more."""
     wanted = matcher(text, regex=regex, case=case)
     if not text and not errors_only:
-        raise InvalidInput("q: what is to be looked for?")
+        raise InvalidInput("q is empty: give the text to look for")
     job = await _job(engine, caller, job_id, as_admin)
     found = await log_pages.search(
         engine.store, job["_id"], wanted, errors_only=errors_only, start=start, limit=limit

@@ -39,10 +39,18 @@ def code_words(job: Mapping[str, Any]) -> str | None:
         if job["status"] == Status.ERROR:
             return _ERRORS[ErrorCode(job.get("error_code", 0))]
         if job["status"] == Status.TERMINATED:
-            return _TERMINATED[TerminatedCode(job.get("terminated_code", 0))]
+            code = TerminatedCode(job.get("terminated_code", 0))
+            return _TERMINATED[code if _is_true(job, code) else TerminatedCode.BY_USER]
     except (ValueError, TypeError):  # of a database that EE2 has written
         return _ERRORS[ErrorCode.UNKNOWN]
     return None
+
+
+def _is_true(job: Mapping[str, Any], code: int) -> bool:
+    """Whether a cancel was what its code says. EE2's clients choose the code as they like, so who
+    is no administrator could be taken for one. Old records do not tell."""
+    kind = (job.get("ended_by") or {}).get("kind")
+    return code != TerminatedCode.BY_ADMIN or kind in (None, "admin")
 
 
 def ended_by_words(job: Mapping[str, Any]) -> str | None:
@@ -55,7 +63,7 @@ def ended_by_words(job: Mapping[str, Any]) -> str | None:
         return "batch"
     told = job.get("ended_by") or {}
     kind = told.get("kind")
-    if code == TerminatedCode.BY_ADMIN or kind == "admin":
+    if kind == "admin" or (code == TerminatedCode.BY_ADMIN and _is_true(job, code)):
         return "administrator"
     if kind == "runner":
         return "runner"

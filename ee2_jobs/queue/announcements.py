@@ -29,7 +29,8 @@ class NewAnnouncement(BaseModel):
     text: str = Field(min_length=1, max_length=1000, examples=["No new jobs on Tuesday, 8 to 9."])
     level: Literal["information", "warning"] = "information"
     until: int | None = Field(
-        default=None, examples=[1727190000000], description="shown until then, ms; null: for ever"
+        default=None, ge=0, le=2**53, examples=[1727190000000],
+        description="shown until then, ms; null: for ever",
     )
 
 

@@ -5,22 +5,24 @@ Others' jobs are counted, never named. What a job's own reader may know follows 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import NotFound
+from ee2_jobs.errors import InvalidInput, NotFound
 from ee2_jobs.identity import Caller
-from ee2_jobs.model import LIVE, Document, StageName, Status, now_s, to_ms
+from ee2_jobs.model import LIVE, WAITING, Document, StageName, Status, job_oid, now_s, to_ms
 from ee2_jobs.queue.estimate import Pace
 from ee2_jobs.queue.expect import Expected, expect, expect_batch
 from ee2_jobs.queue.figures import Figures
 from ee2_jobs.queue.history import FACTS, app_of, group_of
 from ee2_jobs.queue.snapshot import State
-from ee2_jobs.rights import Level, find_permitted
+from ee2_jobs.rights import Level, find_permitted, permitted, require_admin
 
 MAX_CHILDREN = 20_000
+MAX_IDS = 200
 
 
 class WaitingReason(BaseModel):
@@ -70,6 +72,24 @@ class JobQueue(BaseModel):
     note: str | None = Field(examples=["figures from 14:02 UTC"], description="if they are late")
 
 
+class JobPlace(BaseModel):
+    """A waiting job's place and reason."""
+
+    job_id: str = Field(examples=["66f2a1b3c4d5e6f708192a3b"])
+    group: str = Field(examples=["njs"], description="its client group")
+    position: int | None = Field(examples=[14], description="its place in the group's line, from 1")
+    in_line: int | None = Field(examples=[230], description="jobs in the group's line")
+    reason: WaitingReason
+
+
+class JobPlaces(BaseModel):
+    """Where jobs of a list stand; those that do not wait, and batches, are left out."""
+
+    items: list[JobPlace]
+    as_of: int | None = Field(description="when the pool was looked at, ms; null: never")
+    note: str | None = Field(description="if the figures are late")
+
+
 class GroupLine(BaseModel):
     """The line of a client group."""
 
@@ -117,6 +137,45 @@ async def job_queue(
     live = job["status"] in LIVE
     found = expect(job, figures.facts, figures.history, default, now) if live else None
     return _answer(figures, caller, job, job, found, default)
+
+
+async def job_places(
+    engine: Engine, figures: Figures, caller: Caller, job_ids: Sequence[str], *,
+    as_admin: bool = False,
+) -> JobPlaces:
+    """Of those of these jobs (MAX_IDS at most) that wait, where they stand and why; jobs that the
+    caller may not read are left out as those that are not there."""
+    if as_admin:
+        require_admin(caller, Level.READ)
+    if not 0 < len(job_ids) <= MAX_IDS:
+        raise InvalidInput(f"ids must name 1 to {MAX_IDS} jobs, separated by commas")
+    oids = [job_oid(one) for one in job_ids]
+    fields = [*FACTS, "wsid", "authstrat", "shared"]
+    jobs = await engine.store.jobs.find(
+        {
+            "_id": {"$in": oids},
+            "status": {"$in": list(WAITING)},
+            "batch_job": {"$ne": True},
+        },
+        fields,
+    ).to_list()
+    if not as_admin:
+        readable = await permitted(engine, caller, jobs, Level.READ, oids)
+        jobs = [job for job in jobs if str(job["_id"]) in readable]
+    default = engine.groups.default
+    answers = [_answer(figures, caller, job, job, None, default) for job in jobs]
+    return JobPlaces(
+        items=[
+            JobPlace(
+                job_id=one.job_id, group=one.group, position=one.position, in_line=one.in_line,
+                reason=one.reason,
+            )
+            for one in answers
+            if one.reason is not None
+        ],
+        as_of=to_ms(figures.at_s) if figures.at_s is not None else None,
+        note=figures.note,
+    )
 
 
 async def _live_children(engine: Engine, batch_id: str) -> list[Document]:

@@ -1,7 +1,7 @@
 """The status page: is each part well, how are the lines, how was the week. One document for all.
 
 Lights: `ok`, `warning`, `bad`, `unknown`; each with a sentence. It is made once for all who ask
-within `KEEP_S`, and names nobody.
+within `KEEP_S`. What names people, and the report on the engine's health, administrators see.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import time
 from pydantic import BaseModel, Field
 from pymongo.errors import PyMongoError
 
-from ee2_jobs import outbox, silent
+from ee2_jobs import health, outbox, silent
 from ee2_jobs.engine import Engine
-from ee2_jobs.model import LIVE, Document, now_s
+from ee2_jobs.model import LIVE, Document, now_s, to_ms
 from ee2_jobs.queue import announcements, samples
 from ee2_jobs.queue.announcements import Announcement
 from ee2_jobs.queue.figures import Figures, FiguresReader
@@ -42,6 +42,21 @@ class Part(BaseModel):
     text: str = Field(examples=["12 machines with 384 cores, 301 of them in use."])
 
 
+class HealthReport(BaseModel):
+    """The newest daily report on the engine's health."""
+
+    day: str = Field(examples=["2026-11-22"])
+    at: int = Field(examples=[1727185950123], description="when it was made, ms")
+    problems: list[str] = Field(
+        examples=[["The chore reap failed 12 min ago: the pool does not answer"]],
+        description="what somebody should look after",
+    )
+    lines: list[str] = Field(
+        examples=[["In 24 hours 312 jobs ended: 290 completed, 12 failed, 10 were cancelled."]],
+        description="the facts",
+    )
+
+
 class Status(BaseModel):
     """The status page."""
 
@@ -54,6 +69,9 @@ class Status(BaseModel):
     active_users: int = Field(examples=[41], description="users with jobs that have not ended")
     active_user_names: list[str] | None = Field(
         default=None, description="for administrators; null for others"
+    )
+    health: HealthReport | None = Field(
+        default=None, description="for administrators; null for others, and if there is none yet"
     )
     chart: list[list[float]] = Field(
         examples=[[[1727185800000, 12.5, 31.0, 64]]],
@@ -79,14 +97,17 @@ class StatusPage:
         """Make it anew when it is asked for next."""
         self._made = -1e9
 
-    async def current(self, *, with_names: bool) -> Status:
-        """The page, at most KEEP_S old; with the names of active users for administrators."""
+    async def current(self, *, for_admin: bool) -> Status:
+        """The page, at most KEEP_S old; for administrators with the names of active users and the
+        report on the engine's health."""
         async with self._line:
             if self._page is None or time.monotonic() - self._made >= KEEP_S:
                 self._page = await self._make()
                 self._made = time.monotonic()
             page = self._page
-        return page if with_names else page.model_copy(update={"active_user_names": None})
+        if for_admin:
+            return page
+        return page.model_copy(update={"active_user_names": None, "health": None})
 
     async def _make(self) -> Status:
         store = self._engine.store
@@ -105,11 +126,21 @@ class StatusPage:
             started_last_hour=sum(group.started_last_hour for group in found.groups),
             active_users=len(users),
             active_user_names=sorted(users)[:MAX_USERS],
+            health=_told(await health.latest(store)),
             chart=self._chart,
             announcements=await announcements.current(store),
             as_of=found.as_of,
             note=found.note,
         )
+
+
+def _told(report: health.Health | None) -> HealthReport | None:
+    if report is None:
+        return None
+    return HealthReport(
+        day=report.day, at=to_ms(report.at_s), problems=list(report.problems),
+        lines=list(report.lines),
+    )  # fmt: skip
 
 
 async def parts(engine: Engine, figures: Figures) -> list[Part]:
@@ -171,7 +202,7 @@ def _workers(figures: Figures, mark: Document, now: float) -> Part:
     snapshot = figures.facts.snapshot
     if mark.get("problem") and now - mark["at"] <= SILENT_S:
         since = clock(mark["since"])
-        text = f"The pool does not answer since {since}: {mark['problem'].rstrip('.')}."
+        text = f"The pool does not answer since {since}."
         return Part(part="workers", light="bad", text=text)
     if snapshot is None:
         return Part(part="workers", light="unknown", text="The pool was not looked at yet.")
@@ -215,7 +246,8 @@ async def _log(engine: Engine, figures: Figures) -> Part:
 
 def _groups(problem: str | None) -> Part:
     if problem:
-        text = f"The file of client groups has an error; the last good one is in force. {problem}"
+        # Where and what is for administrators: `/groups` and the log tell them.
+        text = "The file of client groups has an error; the last good one is in force."
         return Part(part="client_groups", light="warning", text=text)
     return Part(part="client_groups", light="ok", text="The file of client groups is in force.")
 

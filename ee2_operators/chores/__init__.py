@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ee2_operators.chores import (
     held,
     manual,
+    notices,
     reap,
     reconcile,
     report,
@@ -47,6 +48,7 @@ CHORES: Mapping[str, Chore] = {
     "statistics": Chore(statistics.run, "days"),
     "retention": Chore(retention.run, "deleted", 3600.0),
     "outbox": Chore(told.run, "waiting", level=True),
+    "notices": Chore(notices.run, "new", 120.0),
     "health": Chore(report.run, "problems", 120.0, level=True),
     "cancel_user_jobs": Chore(manual.cancel_user_jobs, "cancelled", once=True),
     "drain_group": Chore(manual.drain_group, "switched", 60.0, once=True),

@@ -47,12 +47,14 @@ class Work:
 class Done:
     """What a chore has done (dry run: would do), for its line in the log, and in figures for its
     metric. more: there is more to do, which the next run does. text: a longer account, if any, such
-    as which jobs it was."""
+    as which jobs it was. for_worker: the rest is for a worker (the operator's `execute_complete`).
+    """
 
     said: str
     count: int = 0
     more: bool = False
     text: str | None = None
+    for_worker: bool = False
 
 
 class ChoreFailed(Exception):

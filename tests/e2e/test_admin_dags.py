@@ -14,7 +14,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from tests.conftest import Stack, until
+from tests.conftest import Stack, triggered, until
 from tests.services.airflow_support import database
 
 DAY_S = 86_400
@@ -35,7 +35,7 @@ class Dags:
 
     def trigger(self, chore: str, name: str = "", **conf: Any) -> None:
         body = {"logical_date": None, "conf": conf}
-        answer = self.api.post(f"/dags/ee2_{chore}/dagRuns", json=body)
+        answer = triggered(self.api, f"ee2_{chore}", body)
         assert answer.is_success, answer.text
         self.runs[name or chore] = f"/dags/ee2_{chore}/dagRuns/{answer.json()['dag_run_id']}"
 
@@ -130,7 +130,12 @@ def test_every_admin_dag_is_here(stack: Stack) -> None:
     files = {p.stem.removeprefix("ee2_") for p in Path("dags/admin").glob("ee2_*.py")}
     assert files == {*SCHEDULED, *BY_HAND}
     with stack.airflow() as api:
-        found = api.get("/dags", params={"tags": ["admin"], "limit": 100}).json()["dags"]
+
+        def all_of_them() -> Any:
+            found = api.get("/dags", params={"tags": ["admin"], "limit": 100}).json()["dags"]
+            return found if len(found) >= len(files) else None
+
+        found = until(all_of_them, 120, lambda: "the DAG files to be read")
         errors = api.get("/importErrors").json()["import_errors"]
     there = {d["dag_id"].removeprefix("ee2_") for d in found} - {"anchor"}
     assert there == {*SCHEDULED, *BY_HAND}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.conftest import Stack, free_ports, until
+from tests.conftest import Stack, free_ports, triggered, until
 from tests.fakes.mailbox import Mailbox
 
 
@@ -31,7 +31,7 @@ def mailbox(stack: Stack) -> Iterator[Mailbox]:
 def send(stack: Stack) -> None:
     """One run of ee2_notices, to its end."""
     with stack.airflow() as airflow:
-        started = airflow.post("/dags/ee2_notices/dagRuns", json={"logical_date": None})
+        started = triggered(airflow, "ee2_notices", {"logical_date": None})
         run = started.raise_for_status().json()["dag_run_id"]
 
         def ended() -> bool | None:

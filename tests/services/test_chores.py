@@ -270,6 +270,20 @@ async def test_created_jobs_whose_wait_is_as_it_should_be(house: House) -> None:
         assert (await house.get(oid))["status"] == "created"
 
 
+async def test_each_route_of_a_round_has_a_time_of_its_own(house: House) -> None:
+    """What went to the pool hours ago says nothing of what still tries another route."""
+    marks = {"begun": now_s() - 8000, "begun@far": now_s() - 20}
+    trying = await house.job("created", age_s=9000, where={"route": "far"})
+    await house.submission(trying, tries={"submit": {"1": marks}})
+    assert (await house.run("reap")).count == 0
+    assert (await house.get(trying))["status"] == "created"
+    await house.store.submissions.update_one(
+        {"_id": str(trying)}, {"$set": {"tries.submit.1": {"begun@far": now_s() - 8000}}}
+    )
+    assert (await house.run("reap")).count == 1
+    assert (await house.get(trying))["status"] == "error"
+
+
 async def test_a_created_job_that_gets_into_the_queue_meanwhile(house: House) -> None:
     oid = await house.job("created", age_s=4000)
     overdue = await reaping.overdue_created(house.store, house.parts.groups.groups)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from bson import ObjectId
 
+from ee2_jobs.cancel import cancel_job
+from ee2_jobs.identity import Caller
+from ee2_jobs.submit import run_job, run_job_batch
+from tests.services.engines import open_engine
 from tests.services.rpc_support import Bridge, RpcError
 
 TASK = {"module_name": "m", "function_name": "f", "version": "release", "parameters": {}}
@@ -44,11 +49,11 @@ def children(bridge: Bridge, batch: str) -> list[dict[str, Any]]:
 
 
 def test_levels(bridge: Bridge) -> None:
-    """0 for a user's, one more for what a live job submits, by its token or by its name."""
+    """0 for a user's, one more for what a live job submits by its token."""
     top = bridge.job()
     assert "level" not in bridge.record(top)
     named = bridge.record(run(bridge, "alice", parent_job_id=top))
-    assert named["level"] == 1 and "by_job" not in named
+    assert not named.keys() & {"level", "by_job"}, "a user gets no more places by naming a job"
     mine = run(bridge, top)
     record = bridge.record(mine)
     assert (record["level"], record["by_job"], record["user"]) == (1, top, "alice")
@@ -63,19 +68,37 @@ def test_levels(bridge: Bridge) -> None:
     template = bridge.db.ee2_submissions.find_one({"_id": split})["children"]
     assert (template["level"], template["by_job"]) == (1, top)
     assert {job["level"] for job in children(bridge, split)} == {1}
+
+
+async def test_levels_where_jobs_act_as_their_users(mongo_uri: str) -> None:
+    """An app has its user's token there, and says by `parent_job_id` which job it is."""
+    engine = await open_engine(mongo_uri)
+    settings = engine.settings.model_copy(update={"jobs_act_as_user": True})
+    engine, alice, bob = replace(engine, settings=settings), Caller("alice"), Caller("bob")
+
+    async def level(parent: str, caller: Caller = alice) -> Any:
+        job_id = await run_job(engine, caller, {"method": "m.f", "parent_job_id": parent})
+        return (await engine.store.jobs.find_one({"_id": ObjectId(job_id)}) or {}).get("level")
+
+    top = await run_job(engine, alice, {"method": "m.f"})
+    assert await level(top) == 1
     # What is not a live job of the user's is no parent.
-    bridge.call("cancel_job", {"job_id": mine})
-    for other in (mine, batch, bridge.job(who="bob", wsid=None), str(ObjectId()), "x"):
-        assert "level" not in bridge.record(run(bridge, "alice", parent_job_id=other)), other
+    ended = await run_job(engine, alice, {"method": "m.f"})
+    await cancel_job(engine, alice, ended)
+    batch = await run_job_batch(engine, alice, [{"method": "m.f"}], {})
+    for other in (ended, batch.batch_id, str(ObjectId()), "x"):
+        assert await level(other) is None, other
+    assert await level(top, bob) is None
+    await engine.store.client.drop_database(engine.store.db.name)
+    await engine.store.close()
 
 
 def test_not_for_ever_deeper(bridge: Bridge) -> None:
     job = bridge.job()
     bridge.db.ee2_jobs.update_one({"_id": ObjectId(job)}, {"$set": {"level": 8}})
     before = bridge.counts()
-    for who, more in ((job, {}), ("alice", {"parent_job_id": job})):
-        with pytest.raises(RpcError, match="it may not start further jobs$"):
-            run(bridge, who, **more)
+    with pytest.raises(RpcError, match="it may not start further jobs$"):
+        run(bridge, job)
     assert bridge.counts() == before
 
 

@@ -262,6 +262,23 @@ async def test_owners_of_an_app(engine: Engine) -> None:
     assert len(await rules.rules_seen(engine, ROOT)) == 1
 
 
+async def test_an_owners_rule_is_never_in_the_way_of_an_administrators(engine: Engine) -> None:
+    await rules.set_time_rule(engine, ROOT, "*", "olga", 600)
+    with pytest.raises(Denied, match="longer than an administrator's rule for the user: 10 min"):
+        await rules.set_time_rule(engine, OLGA, "m.f", "olga", 3600)
+    await rules.set_time_rule(engine, OLGA, "m.f", "*", 3600)
+    assert (await limit_of(engine, OLGA))[0] == 600, "not by a rule for everybody either"
+    assert (await limit_of(engine))[0] == 3600
+    await rules.set_time_rule(engine, OLGA, "m.f", "ana", 7200)
+    assert (await limit_of(engine))[0] == 7200
+    await rules.set_time_rule(engine, ROOT, "*", "ana", 900)  # after the owner's
+    assert (await limit_of(engine))[0] == 900
+    await rules.set_time_rule(engine, ROOT, "m.f", "ana", 86400)
+    assert (await limit_of(engine))[0] == 86400, "an administrator's most specific one counts"
+    await rules.set_time_rule(engine, ROOT, "*", "*", 60)
+    assert (await limit_of(engine, BEN))[0] == 3600, "the default is less specific"
+
+
 async def test_bad_rules_and_lost_races(engine: Engine) -> None:
     bad: list[tuple[Any, Any, Any, str]] = [
         ("m", "*", 5, "Please input module_name.function_name"),

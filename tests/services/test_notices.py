@@ -16,9 +16,10 @@ from bson import ObjectId
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput, WrongState
 from ee2_jobs.identity import Caller
+from ee2_jobs.notices import collect as collecting
 from ee2_jobs.notices import sending, wishes
 from ee2_jobs.notices.collect import collect
-from ee2_operators.notices import send_due
+from ee2_operators.notifiers import send_due
 from tests.fakes.mailbox import Mailbox, Posts
 from tests.services.conftest import free_port
 from tests.services.engines import open_engine
@@ -74,7 +75,8 @@ async def wants(engine: Engine, user: str, **fields: Any) -> None:
     given = {"slack": "U024BE7LH", "quiet_s": 0, **fields}
     await wishes.set_wishes(engine.store, engine.settings, Caller(user), given)
     await engine.store.notice_settings.update_one(
-        {"_id": user}, {"$set": {"email_confirmed": bool(given.get("email"))}}
+        {"_id": user},
+        {"$set": {"confirmed": {c: given[c] for c in wishes.TO_CONFIRM if given.get(c)}}},
     )
     await engine.store.notices.delete_many({"event": "code"})
 
@@ -319,21 +321,40 @@ async def test_an_address_is_confirmed_first(
     await wishes.set_wishes(engine.store, engine.settings, ALICE, given)  # no second code
     assert await send_due(engine.store, engine.settings, log) == {"sent": 1}
     code = str(mailbox.mails[0]["Subject"])[:8]
-    with pytest.raises(WrongState, match="another address a moment ago"):
+    with pytest.raises(WrongState, match="another email address a moment ago"):
         await wishes.set_wishes(
             engine.store, engine.settings, ALICE, {**given, "email": "victim@example.org"}
         )
     await wishes.set_wishes(engine.store, engine.settings, ALICE, given)
     with pytest.raises(InvalidInput, match="not the code"):
-        await wishes.confirm(engine.store, ALICE, "00000000")
+        await wishes.confirm(engine.store, ALICE, "email", "00000000")
     with pytest.raises(WrongState):
-        await wishes.confirm(engine.store, BOB, code)
-    await wishes.confirm(engine.store, ALICE, code)
+        await wishes.confirm(engine.store, BOB, "email", code)
+    await wishes.confirm(engine.store, ALICE, "email", code)
     assert (await wishes.get_wishes(engine.store, "alice"))[1]
     await submission(engine, completed=1)
     assert await collect(engine.store, engine.settings) == 2
     await wishes.set_wishes(engine.store, engine.settings, ALICE, {"email": None})
     assert not (await wishes.get_wishes(engine.store, "alice"))[1]
+
+
+async def test_a_slack_member_is_confirmed_too(
+    engine: Engine, channels: None, posts: Posts
+) -> None:
+    given = {"events": {"end": ["slack"]}, "slack": "U024BE7LH", "quiet_s": 0}
+    await wishes.set_wishes(engine.store, engine.settings, ALICE, given)
+    await submission(engine, completed=1)
+    assert await collect(engine.store, engine.settings) == 0
+    assert await send_due(engine.store, engine.settings, log) == {"sent": 1}
+    code = posts.posts[0][2]["text"][:8]
+    with pytest.raises(InvalidInput, match="channel must be one of"):
+        await wishes.confirm(engine.store, ALICE, "webhook", code)
+    await wishes.confirm(engine.store, ALICE, "slack", code)
+    await submission(engine, completed=1)
+    assert await collect(engine.store, engine.settings) == 2
+    other = {**given, "slack": "U999BE7LH"}
+    _, confirmed = await wishes.set_wishes(engine.store, engine.settings, ALICE, other)
+    assert not confirmed, "another member has to say so as well"
 
 
 async def test_a_code_cannot_be_guessed(engine: Engine) -> None:
@@ -343,9 +364,9 @@ async def test_a_code_cannot_be_guessed(engine: Engine) -> None:
     wrong = f"{(int(code) + 1) % 10**8:08d}"
     for _ in range(wishes.CODE_TRIES):
         with pytest.raises(InvalidInput):
-            await wishes.confirm(engine.store, ALICE, wrong)
+            await wishes.confirm(engine.store, ALICE, "email", wrong)
     with pytest.raises(WrongState, match="no code to confirm"):
-        await wishes.confirm(engine.store, ALICE, code)
+        await wishes.confirm(engine.store, ALICE, "email", code)
 
 
 @pytest.mark.parametrize(
@@ -359,6 +380,7 @@ async def test_a_code_cannot_be_guessed(engine: Engine) -> None:
         ({"email": "a@b.org, c@d.org"}, "one e-mail address"),
         ({"email": "a@b.org\nBcc: c@d.org"}, "one e-mail address"),
         ({"slack": "https://x"}, "the id of a member"),
+        ({"slack": "#general"}, "the id of a member"),
         ({"webhook": "http://169.254.169.254/"}, "without the host"),
         ({"webhook": "//evil.example/x"}, "without the host"),
         ({"webhook": "/a/../../admin"}, "must not have .."),
@@ -383,9 +405,31 @@ def test_over_rest(bridge: Bridge) -> None:
     set_ = call("PUT", json=given).json()
     assert set_["settings"]["events"] == {"end": ["slack"]}
     assert call("GET", who="bob").json()["settings"]["slack"] is None
-    assert call("POST", "/test", json={"channel": "slack"}).json()["newest"][0]["event"] == "test"
-    assert call("POST", "/test", json={"channel": "slack"}).status_code == 409
+    assert call("POST", "/test", json={"channel": "slack"}).status_code == 400, "not confirmed"
+    hooked = {**given, "webhook": "/hooks/7"}
+    assert call("PUT", json=hooked).json()["confirmed"] == []
+    assert call("POST", "/test", json={"channel": "webhook"}).json()["newest"][0]["event"] == "test"
+    assert call("POST", "/test", json={"channel": "webhook"}).status_code == 409
     assert call("POST", "/test", json={"channel": "sms"}).status_code == 400
     assert call("POST", "/confirm", json={"code": "1"}).status_code == 409
     wrong = call("PUT", json={"events": {"end": ["webhook"]}})
     assert wrong.status_code == 400 and "webhook is not set" in wrong.json()["error"]["message"]
+
+
+async def test_more_ends_at_once_than_are_read_together(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cancels thousands of jobs must not stop everybody's messages for ever."""
+    monkeypatch.setattr(collecting, "MOST_SUBMISSIONS", 3)
+    await wants(engine, "alice", events=ALL)
+    for _ in range(7):
+        await submission(engine, "bob", completed=1)
+    await submission(engine, completed=1)
+    assert await collect(engine.store, engine.settings) == 1
+    assert await due(engine) == [("alice", "end", "slack")]
+    await submission(engine, completed=1)
+    assert await collect(engine.store, engine.settings) == 1
+    same = time.time()
+    await engine.store.submissions.update_many({}, {"$set": {"ended": same}})
+    await submission(engine, completed=1)
+    assert await collect(engine.store, engine.settings) == 1

@@ -131,6 +131,24 @@ def test_a_job_held_back_by_its_owners_limit(bridge: Bridge, line: dict[str, str
     assert answer["basis"][0].endswith("2 jobs of the owner at a time")
 
 
+def test_the_places_of_a_whole_list(bridge: Bridge, line: dict[str, str]) -> None:
+    ids = ",".join([*line.values(), "f" * 24])
+    answer = get(bridge, f"/jobs/places?ids={ids}")
+    found = {one["job_id"]: one for one in answer.json()["items"]}
+    assert found.keys() == {line["alice"], line["waits"]}, "bob's is bob's; one runs"
+    assert found[line["alice"]] == {
+        "job_id": line["alice"], "group": "njs", "position": 2, "in_line": 3,
+        "reason": {"code": "slots_busy", "text": found[line["alice"]]["reason"]["text"]},
+    }  # fmt: skip
+    assert found[line["waits"]]["reason"]["code"] == "limit"
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert get(bridge, f"/jobs/places?ids={ids}", **known).status_code == 304
+    assert len(get(bridge, f"/jobs/places?ids={ids}&as_admin=1", "eva").json()["items"]) == 3
+    assert get(bridge, f"/jobs/places?ids={ids}&as_admin=1").status_code == 403
+    for wrong in ("", ",", "nonsense", ",".join(["f" * 24] * 201)):
+        assert get(bridge, f"/jobs/places?ids={wrong}").status_code == 400
+
+
 def test_running_ended_and_unknown_jobs(bridge: Bridge, line: dict[str, str]) -> None:
     running = get(bridge, f"/jobs/{line['runs']}/queue").json()
     assert running["position"] is None and running["reason"] is None
@@ -224,6 +242,26 @@ def test_status(bridge: Bridge, line: dict[str, str]) -> None:
     assert {"alice", "bob"} <= set(get(bridge, "/status", "eva").json()["active_user_names"])
 
 
+def test_the_report_on_health_is_for_administrators(bridge: Bridge) -> None:
+    at = time.time()
+    report = {"at": at, "problems": ["The disk is full."], "lines": ["In 24 hours 3 jobs ended."]}
+    bridge.db.ee2_health.replace_one({"_id": "2099-01-01"}, report, upsert=True)
+
+    def told(who: str) -> Any:
+        return get(bridge, "/status", who).json()["health"]
+
+    try:
+        # The page is made for all who ask within 5 s.
+        deadline = time.monotonic() + 10
+        while told("eva") is None:
+            assert time.monotonic() < deadline, "the page does not tell of a new report"
+            time.sleep(0.2)
+        assert told("eva") == {**report, "day": "2099-01-01", "at": round(at * 1000)}
+        assert told("alice") is None
+    finally:
+        bridge.db.ee2_health.delete_one({"_id": "2099-01-01"})
+
+
 def test_late_figures_say_so(bridge: Bridge, line: dict[str, str]) -> None:
     show(bridge, line_up(time.time() - 3600, [pool_job(1, job_id=line["alice"])]))
     answer = get(bridge, f"/jobs/{line['alice']}/queue").json()
@@ -246,7 +284,7 @@ def test_announcements(bridge: Bridge) -> None:
     for who in ("alice", "eva"):
         assert put(bridge, who, new).status_code == 403
     for wrong in ([{"text": ""}], [{"text": "a", "level": "loud"}], {"text": "a"}, [{"x": 1}],
-                  [{"text": "a"}] * 11):
+                  [{"text": "a"}] * 11, [{"text": "a", "until": 2**63}]):
         refused = put(bridge, "root", wrong)
         assert refused.status_code == 400 and refused.json()["error"]["message"]
     assert [a["by"] for a in put(bridge, "root", new).json()["announcements"]] == ["root"] * 2

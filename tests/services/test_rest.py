@@ -141,3 +141,16 @@ def test_a_session_changes_things_from_our_pages_only(
     else:
         with pytest.raises(Denied, match="application/json|another site"):
             asyncio.run(ask(True))
+
+
+def test_half_letters_are_bad_input(bridge: Bridge) -> None:
+    """JSON can write a lone surrogate, which neither MongoDB nor an answer can have."""
+    half = "\\ud800"
+    for path, body in (
+        ("/limits/preview", f'{{"kind": "user", "user": "{half}"}}'),
+        ("/controls/drain", f'{{"group": "{half}"}}'),
+        ("/controls/drain", f'{{"group": "njs", "reason": "{half}"}}'),
+    ):
+        headers = {"Authorization": bridge.token("root") or "", "Content-Type": "application/json"}
+        url = f"{bridge.url}/api/v1{path}"
+        message(bridge.http.post(url, content=body, headers=headers), 400)

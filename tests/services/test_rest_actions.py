@@ -15,6 +15,7 @@ from ee2_jobs import action_runs, actions
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput, WrongState
 from ee2_jobs.identity import Caller
+from ee2_jobs.limits.users import set_user_limit
 from ee2_jobs.submit import run_job, run_job_batch
 from tests.services.engines import open_engine
 from tests.services.rest_support import get, post, refused
@@ -134,6 +135,7 @@ def test_rights(bridge: Bridge, batch: dict[str, Any]) -> None:
     assert bridge.record(ids[3])["terminated_code"] == 1
     assert get(bridge, f"/jobs/{ids[3]}")["sentence"].endswith("administrator: pool is closed")
     entry = bridge.db.ee2_audit.find_one({"target": ids[3], "what": "rest.actions.cancel"})
+    assert entry is not None
     assert entry["outcome"] == "done" and entry["reason"] == "pool is closed"
     hidden = refused(bridge, f"/actions/{action}")
     nowhere = str(ObjectId())
@@ -268,6 +270,26 @@ async def test_results_come_in_pages(mongo_uri: str) -> None:
                 ALICE, action="cancel", ids=[str(ObjectId())], expect=100
             )
             await actions.accept(engine, ALICE, request)
+    finally:
+        await engine.store.client.drop_database(engine.store.db.name)
+        await engine.store.close()
+
+
+@pytest.mark.asyncio
+async def test_a_retry_that_a_limit_refuses_says_so_and_ends(mongo_uri: str) -> None:
+    engine = await open_engine(mongo_uri)
+    try:
+        ids = await _many(engine, 3)
+        await engine.store.jobs.update_many({"_id": {"$in": ids}}, {"$set": {"status": "error"}})
+        action = await _accepted(engine, "retry", ids)
+        root = Caller("root", frozenset({"admin"}))
+        await set_user_limit(engine, root, "alice", 0)
+        await action_runs.run(engine, action)
+        state = await actions.read(engine, ALICE, str(action))
+        assert (state["state"], state["done"], state["failed"]["count"]) == ("done", 0, 3)
+        reasons = {one["reason"] for one in state["failed"]["items"]}
+        assert len(reasons) == 1 and "User alice may not start jobs" in reasons.pop()
+        assert await engine.store.jobs.count_documents({"retry_parent": {"$exists": True}}) == 0
     finally:
         await engine.store.client.drop_database(engine.store.db.name)
         await engine.store.close()

@@ -143,3 +143,40 @@ def test_the_table(bridge: Bridge, batch: Batch) -> None:
     for text in ("=1", "+1", "-1", "@x", "\t=1", "\r\n=1"):
         assert safe_cell(text)[:1] == "'", text
     assert safe_cell("a\r\nb") == "a b" and safe_cell(-3) == -3
+
+
+def test_a_batch_that_is_cancelled_after_its_end_is_listed_once(bridge: Bridge) -> None:
+    mine = f"m{ObjectId()}"
+    batches = [Batch(bridge) for _ in range(3)]
+    now = time.time()
+    for age, batch in enumerate(batches):
+        batch.db.update_many({"batch_id": batch.id}, {"$set": {"status": "completed"}})
+        end = {"status": "completed", "at": now - 100 - age}
+        batch.db.update_one(
+            {"_id": ObjectId(batch.id)}, {"$set": {"batch_end": end, "user": mine, "wsid": 7}}
+        )
+    bridge.call("cancel_job", {"job_id": batches[2].id})
+    assert "batch_end" not in bridge.record(batches[2].id)
+    seen: list[tuple[str, str]] = []
+    more: dict[str, Any] = {}
+    while True:
+        page = get(bridge, "/jobs", who="root", scope="all", user=mine, sort="-finished", limit=1,
+                   **more)  # fmt: skip
+        seen += [(row["id"], row["status"]) for row in page["items"]]
+        if page["next"] is None:
+            break
+        more = {"cursor": page["next"]}
+    assert seen == [
+        (batches[2].id, "terminated"), (batches[0].id, "completed"), (batches[1].id, "completed"),
+    ]  # fmt: skip
+
+
+def test_nobody_is_taken_for_an_administrator(bridge: Bridge) -> None:
+    job = bridge.job()
+    by_wendy = {"job_id": job, "terminated_code": 1, "reason": "ask root"}
+    bridge.call("cancel_job", by_wendy, who="wendy")
+    assert bridge.record(job)["terminated_code"] == 1, "as EE2 stores it"
+    page = get(bridge, f"/jobs/{job}")
+    assert page["sentence"] == "Cancelled: ask root" and page["ended_by"] == "user"
+    last = get(bridge, f"/jobs/{job}/transitions")["transitions"][-1]
+    assert (last["by"], last["user"]) == ("user", "wendy")

@@ -252,6 +252,25 @@ def test_a_token_taken_back_ends_the_stream(
             monkeypatch.setattr(identity, "_cache", {})
 
 
+def test_a_role_taken_back_ends_the_stream_of_all_jobs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "BEAT_S", 0.2)
+    users = world.bridge.db.ee2_users
+    before = users.find_one({"_id": "root"})
+    assert before is not None
+    with listening(world, "root", scope="all") as root:
+        identity = world.bridge._ports.identity  # type: ignore[union-attr]
+        users.update_one({"_id": "root"}, {"$set": {"roles": []}})
+        monkeypatch.setattr(identity, "_cache", {})
+        try:
+            assert root.wait("end")[0]["status"] == 403
+            assert root.ended.wait(5)
+        finally:
+            users.replace_one({"_id": "root"}, before)
+            monkeypatch.setattr(identity, "_cache", {})
+
+
 def test_not_too_many_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "MAX_STREAMS", 1)
     with listening(world), listening(world, "bob"):

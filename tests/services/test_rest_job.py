@@ -65,6 +65,31 @@ def test_the_page_of_a_failed_job(bridge: Bridge, job: str) -> None:
     assert "secret-claim" not in str(as_admin) and not any(as_admin["can"].values())
 
 
+def test_where_its_times_stand_among_those_of_its_app(bridge: Bridge) -> None:
+    """The app's times are kept for a minute: this test has an app of its own."""
+    now = int(time.time())
+    runs = [
+        {
+            "_id": ObjectId(f"{now - 1000:08x}{n:016x}"), "user": "bob", "status": "completed",
+            "job_input": {"app_id": "ranked/app", "method": "ranked.app"},
+            "running": now - 1000 + n, "finished": now - 900 + 2 * n,
+        }
+        for n in range(10)
+    ]  # fmt: skip
+    bridge.db.ee2_jobs.insert_many(runs)
+    job = bridge.job()
+    update(bridge, job, **{"job_input.app_id": "ranked/app"})
+    try:
+        created = int(job[:8], 16)
+        assert get(bridge, f"/jobs/{job}")["ranks"] == {"runs": 10, "wait": None, "run": None}
+        update(bridge, job, status="running", running=created + 3)
+        assert get(bridge, f"/jobs/{job}")["ranks"] == {"runs": 10, "wait": 0.35, "run": None}
+        update(bridge, job, status="error", finished=created + 3 + 9999, error_code=1)
+        assert get(bridge, f"/jobs/{job}")["ranks"] == {"runs": 10, "wait": 0.35, "run": 1.0}
+    finally:
+        bridge.db.ee2_jobs.delete_many({"job_input.app_id": "ranked/app"})
+
+
 def test_a_waiting_and_a_running_job(bridge: Bridge, job: str) -> None:
     page = get(bridge, f"/jobs/{job}")
     assert page["status"] == "created" and page["output"]["state"] == "not yet"

@@ -13,9 +13,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from api_bridge.rest.common import encode_cursor
 from ee2_cli import settings
 from ee2_cli.main import app
 from ee2_cli.settings import StackError
+from ee2_jobs.audit import Wanted
 from tests.services.rpc_support import Bridge, RpcError
 
 
@@ -205,6 +207,8 @@ def test_the_audit_page_by_page(bridge: Bridge) -> None:
         cursor = {"cursor": page["next"]}
     assert seen == [f"=no. {n}" for n in range(6, -1, -1)]
     refused(400, bridge, "GET", "/audit", **cursor)  # of the list with a target
+    forged = encode_cursor(f"audit {Wanted(target='user bob')}", 10**400, "0" * 24)
+    refused(400, bridge, "GET", "/audit", target="user bob", cursor=forged)
     assert ok(bridge, "GET", "/audit", who="eva", target="user ann")["entries"] == []
     assert ok(bridge, "GET", "/audit", **{"from": "1000001"})["entries"] == []
     day = {"from": "1000000", "to": "1970-01-02"}

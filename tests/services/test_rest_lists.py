@@ -28,6 +28,8 @@ def bridge_of_lists(
 ) -> Iterator[Bridge]:
     bridge = Bridge(mongo_uri, tmp_path_factory.mktemp("artifacts"), free_port())
     bridge.start()
+    titles = {"f": {"title": "Count reads"}, "g": {"title": ""}}
+    bridge.db.ee2_apps.insert_one({"module": "Titled", "current": True, "methods": titles})
     yield bridge
     bridge.stop()
 
@@ -102,6 +104,22 @@ def test_a_row(world: World) -> None:
     row = world.page(status="live")["items"][0]
     assert row["id"] == running and row["can_cancel"] and "can_retry" not in row
     assert row["limit_at"] == row["running"] + 3_600_000 and "run_ms" not in row
+
+
+def test_a_row_has_its_apps_title(world: World) -> None:
+    world.add(app="Titled/f", made=NOW_S - 20)
+    world.add(app="Titled/g", made=NOW_S - 30)
+    titled, bare = world.page(module="Titled")["items"]
+    assert "cpu_ms" not in bare and "index" not in bare
+    assert titled["app_title"] == "Count reads" and "app_title" not in bare
+
+
+def test_a_childs_row_has_its_place_and_processor_time(world: World) -> None:
+    parent = world.add(status="created", batch_job=True, app="batch")
+    usage = {"cpu_user_s": 2.5, "cpu_system_s": 0.25, "wall_s": 60}
+    world.add(made=NOW_S - 900, batch_id=parent, role="submit", index=7, usage=usage)
+    [row] = world.page(batch=parent)["items"]
+    assert (row["index"], row["cpu_ms"]) == (7, 2750)
 
 
 def test_a_batch_is_one_row(world: World) -> None:

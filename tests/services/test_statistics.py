@@ -300,6 +300,14 @@ def test_spans() -> None:
             parse_span(first, last, today)
 
 
+async def test_percentiles_pass_over_what_has_no_end(engine: Engine) -> None:
+    """As `update_job_status` of EE2 left records; both the app's and the method's are read."""
+    whole = [job("ana", NOW_S - n) for n in range(percentiles.FEWEST)]
+    await engine.store.jobs.insert_many([*whole, job("ana", NOW_S - 500)])
+    await engine.store.jobs.update_one({"finished": NOW_S - 500}, {"$unset": {"finished": ""}})
+    assert (await percentiles.app_times(engine.store, "m/f")).runs == percentiles.FEWEST
+
+
 async def test_percentiles_of_the_newest_runs(engine: Engine) -> None:
     base = 1_100_000_000.0
     # 250 runs of 1 s, 2 s, …, the newest the longest; and runs by programs, which name a method.
@@ -323,7 +331,10 @@ async def test_percentiles_of_the_newest_runs(engine: Engine) -> None:
 
 def test_the_routes(bridge: Bridge) -> None:
     at = 1_100_000_050.0
-    bridge.db.ee2_jobs.insert_many([job("alice", at), job("bob", at, "error", error_code=1)])
+    # Its own app: other tests leave runs of theirs, and times of an app are kept for a minute.
+    app = {"job_input": {"app_id": "stat/app", "method": "stat.app"}}
+    failed = job("bob", at, "error", error_code=1, **app)
+    bridge.db.ee2_jobs.insert_many([job("alice", at, **app), failed])
 
     async def rolled() -> None:
         store = Store(bridge._uri, bridge.database)
@@ -342,11 +353,11 @@ def test_the_routes(bridge: Bridge) -> None:
     tag = {"If-None-Match": answer.headers["etag"]}
     assert get(bridge, f"/stats?{span}&by=week", **tag).status_code == 304
     for who in ("eva", "root"):
-        everyone = get(bridge, f"/stats?{span}&scope=all&app=m/f", who).json()
+        everyone = get(bridge, f"/stats?{span}&scope=all&app=stat/app", who).json()
         assert everyone["totals"]["runs"] == 2
         assert everyone["reasons"] == [{"status": "error", "code": 1, "runs": 1}]
     apps = get(bridge, f"/stats/apps?{span}").json()["apps"]
-    assert [(a["app"], a["runs"]) for a in apps] == [("m/f", 1)]
+    assert [(a["app"], a["runs"]) for a in apps] == [("stat/app", 1)]
     assert apps[0]["run_p50_ms"] == pytest.approx(60_000, rel=0.1)
     assert apps[0]["last_used"] == 1_100_000_050_000
     for path in ("/stats", "/stats/apps"):
@@ -355,8 +366,13 @@ def test_the_routes(bridge: Bridge) -> None:
         message(get(bridge, f"{path}?scope=everything"), 400)
         message(get(bridge, path, None), 401)
     assert "by" in message(get(bridge, "/stats?by=hour"), 400)
-    spread = get(bridge, "/apps/m/f/percentiles?run_ms=60000&wait_ms=0", "rob")
-    assert spread.json()["runs"] == 1 and spread.json()["run_rank"] == 0.5
+    few = get(bridge, "/apps/stat/app/percentiles", "rob").json()
+    assert (few["runs"], few["points"]) == (0, []), "the times of one run are somebody's"
+    often = {"job_input": {"app_id": "stat/often", "method": "stat.often"}}
+    bridge.db.ee2_jobs.insert_many([job("alice", at, **often) for _ in range(5)])
+    spread = get(bridge, "/apps/stat/often/percentiles?run_ms=60000&wait_ms=0", "rob")
+    message(get(bridge, f"/apps/stat/app/percentiles?run_ms={10**400}"), 400)
+    assert spread.json()["runs"] == 5 and spread.json()["run_rank"] == 0.5
     assert "alice" not in spread.text and spread.json()["points"][2]["run_ms"] == 60_000
     assert get(bridge, "/apps/no/such/percentiles").json() == {
         "app": "no/such", "runs": 0, "points": [], "wait_rank": None, "run_rank": None,

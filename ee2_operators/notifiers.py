@@ -1,11 +1,8 @@
-"""Sends messages to people about their jobs, with Airflow's notifiers.
+"""Sending messages to people by Airflow's notifiers, each at most once.
 
-The run of `ee2_notices` begins in the triggerer, which finds out what has become due: nearly always
-nothing, and the task ends there. Only if something is to be sent is it handed to a worker, because
-notifiers take their connections (`ee2_smtp`, `ee2_slack`, `ee2_webhook`) as tasks do.
-
-No message may arrive twice, so none of the libraries below may send again by itself, and what may
-have been taken is not sent again (`ee2_jobs.notices.sending`).
+None of the libraries below may send again by itself, and what may have been taken is not sent again
+(`ee2_jobs.notices.sending`). Imported by the worker that sends, and by nobody who only reads DAGs:
+the notifiers' libraries are large.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ import smtplib
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.error import URLError
 
@@ -26,82 +23,37 @@ from airflow.providers.smtp.hooks.smtp import SmtpHook
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowException
-from airflow.triggers.base import (
-    BaseTrigger,
-    StartTriggerArgs,
-    TaskFailedEvent,
-    TaskSuccessEvent,
-    TriggerEvent,
-)
 from requests import exceptions as requests_exceptions
 from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry import RetryHandler
 
 from ee2_jobs.model import Document
 from ee2_jobs.notices import sending
-from ee2_jobs.notices.collect import collect
 from ee2_jobs.notices.words import Message, message
 from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
 from ee2_operators import airflow_internals
-from ee2_operators.operators import TriggerOperator
-from ee2_operators.parts import current_parts
 
 SMTP, SLACK, WEBHOOK = "ee2_smtp", "ee2_slack", "ee2_webhook"
 TIMEOUT_S = 20
 LONGEST_S = 240.0
-DEADLINE_S = 120.0
 
 
-class NoticesTrigger(BaseTrigger):
-    """Finds out what has become due; ends the task, or hands it to a worker that sends."""
+def send_now(log: Any) -> str:
+    """In a task: send what is due; what came of it, in words."""
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """See BaseTrigger."""
-        return "ee2_operators.notices.NoticesTrigger", {}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Like any trigger of ours, never ends with an exception."""
+    async def work() -> Counter[str]:
+        settings = airflow_internals.engine_settings()
+        store = Store(airflow_internals.mongo_uri())
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                parts = current_parts()
-                new = await collect(parts.store, parts.settings)
-                lost = await sending.settle_forgotten(parts.store)
-                due = await sending.count_due(parts.store)
-            self.log.info("%d new messages, %d to send, %d with no known end", new, due, lost)
-        except Exception as e:
-            self.log.exception("What is to be sent could not be found out")
-            yield TaskFailedEvent(xcoms={"error": f"{type(e).__name__}: {e}"})
-            return
-        yield TriggerEvent({"due": due}) if due else TaskSuccessEvent()
+            return await send_due(store, settings, log)
+        finally:
+            await store.close()
 
-
-class NoticesOperator(TriggerOperator):
-    """Sends messages to people about their jobs."""
-
-    ui_color = "#eeeeee"
-    start_trigger_args = StartTriggerArgs(
-        trigger_cls="ee2_operators.notices.NoticesTrigger",
-        trigger_kwargs={},
-        next_method="send",
-    )
-
-    def send(self, context: Any, event: Any = None) -> dict[str, int]:
-        """In a worker: send what is due; how many messages had which end."""
-
-        async def work() -> Counter[str]:
-            settings = airflow_internals.engine_settings()
-            store = Store(airflow_internals.mongo_uri())
-            try:
-                return await send_due(store, settings, self.log)
-            finally:
-                await store.close()
-
-        ends = asyncio.run(work())
-        self.log.info(
-            "Messages: %s", ", ".join(f"{n} {end}" for end, n in sorted(ends.items())) or "none"
-        )
-        return dict(ends)
+    ends = asyncio.run(work())
+    for end, n in ends.items():
+        airflow_internals.count(f"ee2.chore.notices.{end}", n)
+    return ", ".join(f"{n} {end}" for end, n in sorted(ends.items())) or "nothing to send"
 
 
 async def send_due(store: Store, settings: Settings, log: Any) -> Counter[str]:
