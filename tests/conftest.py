@@ -160,6 +160,7 @@ def running_stack(database: str) -> Iterator[Stack]:
     var = Path(tempfile.mkdtemp(prefix=f"ee2-test-{database}-"))
     var.chmod(0o755)  # the pool's account has to enter
     os.environ["AIRFLOW__EE2__NOTICE_CHANNELS"] = "email"
+    os.environ["AIRFLOW__EE2__LOG_DAYS"] = "365"
     airflow, mongo, condor, postgres = free_ports(4)
     settings = load_settings(
         var=var, airflow_port=airflow, mongo_port=mongo, condor_port=condor,

@@ -160,7 +160,8 @@ async def test_a_lost_race_is_noticed(engine: Engine) -> None:
     assert sum(isinstance(one, WrongState) for one in done) == 9
     await asyncio.gather(*(users.set_user_limit(engine, ROOT, "ben", n) for n in range(10)))
     assert 0 <= ((await users.user_limits(engine.store)).of("ben") or 0) < 10
-    assert {e["outcome"] for e in await entries(engine)} == {"done", "failed"}
+    # Who lost is there as well, if it had come so far.
+    assert {"done"} <= {e["outcome"] for e in await entries(engine)} <= {"done", "failed"}
 
 
 async def test_bad_limits(engine: Engine) -> None:
