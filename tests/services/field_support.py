@@ -161,8 +161,8 @@ class Field:
         return await found.sort([("index", 1), ("attempt", 1)]).to_list()
 
     def times(self, jobs: list[dict[str, Any]]) -> list[tuple[float, float]]:
-        """When the jobs began and ended on their nodes (s), in the order they began in. One that was
-        killed has left no end; its record has one, or it is now."""
+        """When the jobs began and ended on their nodes (s), in the order they began in. Of a job
+        that was killed: the end that its record has, or now."""
         folder = self.folder / "times"
 
         def at(job: dict[str, Any], what: str) -> float | None:
