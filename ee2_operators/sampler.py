@@ -8,7 +8,6 @@ processes one works at a time. It asks the pool every 5 s while anybody wants to
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import re
 import time
@@ -31,6 +30,7 @@ from ee2_jobs.queue.reason import Facts
 from ee2_jobs.queue.snapshot import PoolJob, Share, Slot, Snapshot, State, is_wanted, keep_pool
 from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
+from ee2_operators.background import Background
 from ee2_operators.condor.pool import Pool, PoolError
 from ee2_operators.condor.submit import BY_HAND_HOLD_CODE, HELD_BACK_SUBCODE, WAITS_HOLD_CODE
 from ee2_operators.patience import Patience
@@ -55,35 +55,26 @@ _REMOTE_HOST = JOB_NAMES.index("RemoteHost")
 _CUT_OUT = re.compile(r"_[0-9]+@")  # slot1_7@node is cut out of slot1@node
 
 
-class Sampler:
+class Sampler(Background):
     """See the module. Belongs to one event loop. pool: of its own, so that nobody waits for its
     questions. `problem`: why it does not work now, for people."""
+
+    name = "sampler"
 
     def __init__(
         self, store: Store, settings: Settings, groups: GroupsFile | ClientGroups, pool: Pool
     ) -> None:
+        super().__init__()
         self._store = store
         self._settings = settings
         self._groups = groups
         self._pool = pool
         self._lease = Lease(store, "sampler")
         self._patience = Patience(log)
-        self._task: asyncio.Task[None] | None = None
-        self.problem: str | None = None
-
-    def poke(self) -> None:
-        """See to it that it works."""
-        if self._task is None or self._task.done():
-            # In a context of its own: what it logs belongs to no single task's log.
-            self._task = asyncio.create_task(
-                self._work_on(), name="ee2 sampler", context=contextvars.Context()
-            )
 
     async def stop(self) -> None:
-        """Stop, and let another process go on at once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """See Background."""
+        await super().stop()
         await self._pool.close()
 
     async def _work_on(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import logging
 import time
 
@@ -20,6 +19,7 @@ from ee2_jobs.lease import HOLD_S, Lease
 from ee2_jobs.outbox import Publisher, deliver
 from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
+from ee2_operators.background import Background
 from ee2_operators.patience import Patience
 from kbase_services.ports import open_ports
 from kbase_services.publish import open_publisher
@@ -31,32 +31,19 @@ RENEW_S = HOLD_S / 3
 LOOK_S = 10.0
 
 
-class Teller:
+class Teller(Background):
     """See the module. Belongs to one event loop. `problem`: why it does not work now, for people;
     that a destination does not take what it is told is no problem of this kind."""
 
+    name = "teller"
+
     def __init__(self, store: Store, settings: Settings) -> None:
+        super().__init__()
         self._store = store
         self._settings = settings
         self._lease = Lease(store, "outbox")
         self._filled = asyncio.Event()
         self._patience = Patience(log)
-        self._task: asyncio.Task[None] | None = None
-        self.problem: str | None = None
-
-    def poke(self) -> None:
-        """See to it that it works."""
-        if self._task is None or self._task.done():
-            # In a context of its own: what it logs belongs to no single task's log.
-            self._task = asyncio.create_task(
-                self._work_on(), name="ee2 teller", context=contextvars.Context()
-            )
-
-    async def stop(self) -> None:
-        """Stop, and let another process go on at once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
 
     async def _work_on(self) -> None:
         while True:
