@@ -1,6 +1,6 @@
 # One image for the engine's parts: API server (with the JSON-RPC bridge), scheduler, dag-processor
 # and triggerer. compose.yaml starts them, with MongoDB, PostgreSQL and an HTCondor pool beside them.
-FROM debian:trixie-slim AS engine
+FROM debian:trixie-slim AS base
 
 # Jobs run as ee2jobs. The engine, ee2, is in its group, to hand it the jobs' tickets.
 RUN apt-get update \
@@ -19,6 +19,14 @@ RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/uv pip install --no-cache --python /opt/venv/bin/python \
        --no-deps --require-hashes -r requirements.txt \
     && rm /tmp/uv.txt
+
+# The dashboard's files; Node.js is one of the Python packages.
+FROM base AS dashboard
+COPY ee2_cli ee2_cli
+COPY plugins/dashboard plugins/dashboard
+RUN /opt/venv/bin/python -c "from ee2_cli import dashboard; dashboard.build(print)"
+
+FROM base AS engine
 COPY airflow.cfg client_groups.yaml ./
 COPY ee2_jobs ee2_jobs
 COPY ee2_operators ee2_operators
@@ -28,6 +36,7 @@ COPY ee2_cli ee2_cli
 COPY ee2_client ee2_client
 COPY dags dags
 COPY plugins plugins
+COPY --from=dashboard /opt/ee2/plugins/dashboard/dist plugins/dashboard/dist
 COPY runner runner
 COPY apps apps
 

@@ -18,12 +18,15 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from api_bridge import openapi
 from api_bridge.artifacts import ArtifactEndpoint
+from api_bridge.dashboard import PREFIX as DASHBOARD
+from api_bridge.dashboard import DashboardFiles
 from api_bridge.envelope import Address
 from api_bridge.legacy.awe import AWE_VERBS, AweEndpoint
 from api_bridge.rest.api import create_rest_app
 from api_bridge.rest.common import Browser, Rest
 from api_bridge.rpc import RpcEndpoint
 from api_bridge.service import Memory, Service
+from api_bridge.sessions import EndedSessions, Sessions
 from ee2_jobs import action_runs, changes
 from ee2_jobs.engine import Engine
 from ee2_jobs.feed import Feed
@@ -54,15 +57,18 @@ def create_app(
     browser: Browser | None = None,
     on_stop: Callable[[], Awaitable[None]] | None = None,
     run_url: Callable[[str, str], str] | None = None,
+    dashboard: DashboardFiles | None = None,
 ) -> FastAPI:
     """The application. Routes: `/ee2`, `/ee2/` (JSON-RPC), `/ee2/artifacts/{path}`, `/ee2/api/v1`
-    (REST), and the addresses of the old services with all below them; no redirects, because a
+    (REST), `/ee2/dashboard` (which has REST and artifacts below it once more, for those who signed
+    in there), and the addresses of the old services with all below them; no redirects, because a
     redirected POST becomes a GET (rule C-20).
 
     make_engine: called once when the application starts, in its event loop; the engine's store is
     closed when it ends. make_identity: by default users and tokens in MongoDB. browser: who is
     signed in with the browser (for artifacts and REST). on_stop: closes what else was opened with
     the engine. run_url: the address of a submission's DAG run, from the DAG's and its own id.
+    dashboard: its files, by default those that were built here.
 
     It is a FastAPI application because Airflow runs the lifespan of no other; its routes are plain
     ASGI, without FastAPI's machinery. Only REST uses that, in an application of its own.
@@ -108,6 +114,10 @@ def create_app(
         old += [Route(f"/{name}", endpoint), Route(f"/{name}/{{path:path}}", endpoint)]
     artifacts = ArtifactEndpoint(service, browser)
     rest_app = create_rest_app(Rest(service, browser, run_url))
+    sessions = Sessions(service, browser)
+    own_rest = Rest(service, sessions.visitor, run_url)
+    own_rest_app = create_rest_app(own_rest, sessions.router(own_rest))
+    own_artifacts = ArtifactEndpoint(service, sessions.visitor)
     awe = AweEndpoint(service)
     endpoints = {"/ee2": rpc, "/ee2/": rpc}
     app = FastAPI(
@@ -121,6 +131,12 @@ def create_app(
                 "/ee2/artifacts/{path:path}", artifacts.handle, methods=["GET", "HEAD", "PUT"]
             ),
             Mount(REST, rest_app),
+            Mount(f"{DASHBOARD}/api/v1", EndedSessions(own_rest_app)),
+            Route(
+                f"{DASHBOARD}/artifacts/{{path:path}}", own_artifacts.handle,
+                methods=["GET", "HEAD"],
+            ),
+            *(dashboard or DashboardFiles()).routes(),
             *old,
             Route("/awe-api", awe.handle, methods=AWE_VERBS),
             Route("/awe-api/{path:path}", awe.handle, methods=AWE_VERBS),
@@ -155,5 +171,6 @@ async def _note_who_is_heard(memory: Memory) -> None:
             _settle_garbage()
         try:
             await memory.flush_seen()
+            await memory.calls.flush()
         except PyMongoError as e:
             log.warning("Runners were heard of, and it could not be noted: %s", e)

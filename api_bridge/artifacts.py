@@ -2,7 +2,7 @@
 
 A job's token writes below its own job and reads what its submission or its batch holds; a user's
 token, or the session of a signed-in browser, reads what belongs to jobs that the user may read
-(with `?as_admin=1`: that the administrator may).
+(with `?as_admin=1`: that the administrator may; with `?frame=1` a page may run no script).
 Bodies are streamed. Errors are plain text with an HTTP status.
 """
 
@@ -44,6 +44,14 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-cache",
     "Referrer-Policy": "no-referrer",
+}
+# In a frame of the job's page not even that: no script at all.
+_FRAMED = {
+    **_HEADERS,
+    "Content-Security-Policy": (
+        "sandbox; default-src 'none'; img-src data: 'self'; style-src 'unsafe-inline'; "
+        "frame-ancestors 'self'"
+    ),
 }
 
 
@@ -97,7 +105,9 @@ class ArtifactEndpoint:
         as_admin = truthy(request.query_params.get("as_admin"))
         await self._require_read(await self._reader(request), artifact, as_admin)
         size_bytes = await self._store().size(artifact)
-        headers = {**_HEADERS, **_kind(artifact.name), "Content-Length": str(size_bytes)}
+        framed = truthy(request.query_params.get("frame"))
+        headers = {**(_FRAMED if framed else _HEADERS), **_kind(artifact.name)}
+        headers["Content-Length"] = str(size_bytes)
         if request.method == "HEAD":
             return Response(headers=headers)
         return StreamingResponse(self._store().read(artifact), headers=headers)

@@ -53,7 +53,8 @@ Fields of mappings may be left out where a value stands after `=`, or where the 
 means; fields that are not known are ignored. Flags are 0 or 1, true or false. Ids of jobs are texts
 of 24 hex digits. `as_admin` uses an administrator's role in place of one's own rights. Who may read
 a job: its owner, who may read its workspace, with whom it is shared. Who may write it: its owner,
-who may write its workspace. Who may not read it is told that it cannot be found.
+who may write its workspace; to cancel it, run it again and lower its priority also with whom it is
+shared to manage. Who may not read it is told that it cannot be found.
 """
 
 

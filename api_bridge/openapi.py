@@ -63,7 +63,12 @@ def _artifacts() -> Schema:
     ]
     file: Schema = {"schema": {"type": "string", "format": "binary"}}
     read: Schema = {
-        "parameters": [_AS_ADMIN],
+        "parameters": [
+            _AS_ADMIN,
+            _query(
+                "frame", "for a frame in a page: HTML may run no script", {"type": "boolean"}
+            ),
+        ],
         "responses": {
             "200": {"description": "the file", "content": {"*/*": file}},
             "400": _problem("the name cannot be a file's"),

@@ -40,6 +40,12 @@ _LIKE: Mapping[str, Any] = {
     "Mine.sizes": {"cpus": {"value": 16, "words": "16 cores per job, set by root on 2026-11-22"}},
     "State.drained": {"bigmem": {"by": "root", "at": _MS, "reason": "new disks"}},
     "Preview.users": [{"user": "ana", "held_back": 14}],
+    "Notices.unread": {"value": 2, "exact": True},
+    "LogDiff.hunks": [[
+        {"sign": "-", "a": 1204, "b": None, "text": "staging file 17 is empty"},
+        {"sign": "+", "a": None, "b": 1204, "text": "staging file 17 has 120 reads"},
+        {"sign": " ", "a": 1205, "b": 1205, "text": "ends"},
+    ]],
 }  # fmt: skip
 # Fields that do not go together.
 _MODELS: Mapping[str, Schema] = {

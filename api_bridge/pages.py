@@ -1,7 +1,8 @@
 """What the engine shows to a signed-in browser: the jobs of a submission, and their logs; and the
 addresses at which the engine's own chores have the outbox emptied, and ask who triggered a run.
 
-The dashboard will take the place of the page. It is plain on purpose: no script, no style sheet.
+The dashboard has taken the place of the page: what asks for it is sent there. Where the dashboard
+is not built, and for what it has no page for, the page is shown as it is: plain, without a script.
 """
 
 from __future__ import annotations
@@ -12,9 +13,16 @@ from html import escape
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import Route
 
+from api_bridge.dashboard import PREFIX as DASHBOARD
 from api_bridge.errors import TROUBLE, http_status_of, is_trouble, unexpected
 from ee2_jobs import action_runs, logs
 from ee2_jobs.engine import Engine
@@ -38,6 +46,9 @@ RunUser = Callable[[str, str], Awaitable[tuple[str, bool] | None]]
 """Who triggered the run with these ids (of its DAG and its own) by hand, and whether that is an
 administrator; None if nobody did."""
 
+JobUrl = Callable[[str, str], str | None]
+"""The address in Airflow's dashboard of `jobs` or `batches`, and an id; None if it is not built."""
+
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
@@ -53,7 +64,7 @@ _STYLE = (
 
 class Pages:
     """The routes. engine: gives the Engine of this process. run_url: the address of a submission's
-    DAG run, from the DAG's and the submission's id."""
+    DAG run, from the DAG's and the submission's id. job_url: see there; None: no dashboard."""
 
     def __init__(
         self,
@@ -61,11 +72,13 @@ class Pages:
         viewer: Viewer,
         run_url: Callable[[str, str], str],
         run_user: RunUser,
+        job_url: JobUrl | None = None,
     ) -> None:
         self._engine = engine
         self._viewer = viewer
         self._run_url = run_url
         self._run_user = run_user
+        self._job_url = job_url
 
     def routes(self) -> list[Route]:
         """For the application that `app.create_app` makes."""
@@ -116,10 +129,11 @@ class Pages:
         await action_runs.resume(engine)
         return JSONResponse({"starting": len(ids)})
 
-    async def _submission(self, request: Request) -> tuple[Engine, Document]:
+    async def _submission(
+        self, request: Request, caller: Caller | None
+    ) -> tuple[Engine, Document]:
         """The submission of the request's path, if the viewer may read its jobs."""
         engine = self._engine()
-        caller = await self._viewer(request)
         if caller is None:
             raise NotAuthenticated("Sign in to Airflow as a user who may see EE2 Jobs, then reload")
         submission_id = str(job_oid(request.path_params["submission"]))
@@ -140,14 +154,30 @@ class Pages:
         return engine, submission
 
     async def _jobs(self, request: Request) -> Response:
-        engine, submission = await self._submission(request)
+        caller = await self._viewer(request)
+        asked = str(job_oid(request.path_params["submission"]))
+        if caller is None and self._address("jobs", asked):
+            # With a token one can sign in there.
+            root = request.scope.get("root_path", "")
+            return RedirectResponse(f"{root}{DASHBOARD}/jobs/{asked}", 303)
+        engine, submission = await self._submission(request, caller)
         skip = _whole_number(request.query_params.get("skip"))
         jobs, counts = await jobs_of(engine.store, submission["_id"], skip, PAGE_JOBS)
+        address = None
+        if submission.get("batch_id"):
+            address = self._address("batches", submission["batch_id"])
+        elif jobs and sum(counts.values()) == 1:  # retries asked for together are several
+            address = self._address("jobs", str(jobs[0]["_id"]))
+        if address is not None:
+            return RedirectResponse(address, 303)
         run = self._run_url(submission["shape"], submission["_id"])
         return HTMLResponse(_page(submission, jobs, counts, skip, run), headers=_HEADERS)
 
+    def _address(self, kind: str, job_id: str) -> str | None:
+        return self._job_url(kind, job_id) if self._job_url is not None else None
+
     async def _log(self, request: Request) -> Response:
-        engine, submission = await self._submission(request)
+        engine, submission = await self._submission(request, await self._viewer(request))
         oid = job_oid(request.path_params["job"])
         job = await engine.store.jobs.find_one({"_id": oid, "submission": submission["_id"]})
         if job is None:

@@ -80,6 +80,7 @@ class RpcEndpoint:
 
     async def _answer(self, headers: dict[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
         service = self._service()
+        service.memory.calls.note("rpc")
         try:
             limit_bytes = service.engine.settings.max_body_mb * 1_000_000
             request = decode(await read_body(headers, receive, limit_bytes), self._address)

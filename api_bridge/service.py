@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -12,6 +12,8 @@ from pymongo.errors import PyMongoError
 
 from api_bridge.envelope import DIALECTS
 from ee2_jobs import silent
+from ee2_jobs.browse.since import ListChanges
+from ee2_jobs.call_counts import CallCounts
 from ee2_jobs.checks import find_job
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import Denied, NotAuthenticated
@@ -28,7 +30,8 @@ _MAX_REMEMBERED = 50_000
 
 
 class Memory:
-    """What this process remembers of jobs: what never changes, and how long their logs were.
+    """What this process remembers of jobs: what never changes, and how long their logs were; and
+    how many calls it has answered.
 
     A runner of KBase's asks twice a second per running job, nearly always about nothing: with this
     an empty `add_job_logs` touches no database.
@@ -39,6 +42,7 @@ class Memory:
         self._facts: dict[str, Document] = {}
         self._log_lines: dict[str, int] = {}
         self._seen: set[str] = set()
+        self.calls = CallCounts(store)
 
     async def facts(self, job_id: Any) -> Document:
         """Owner, workspace, submission and batch of a job; InvalidInput or NotFound as find_job."""
@@ -97,6 +101,7 @@ class Service:
     memory: Memory
     waiting: Waiting
     feed: Feed
+    changes: ListChanges = field(default_factory=ListChanges)
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,10 @@ async def get_job_shared(service: Service, caller: Caller, params: Params) -> li
     Result: the names of the users.
     Right: the job's owner.
     """
-    return await sharing.shared_with(
+    found = await sharing.shared_with(
         service.engine, caller, required(params, "job_id"), as_admin=is_as_admin(params)
     )
+    return list(found)
 
 
 SHARING_METHODS: dict[str, Method] = {

@@ -13,6 +13,7 @@ from rich.console import Console
 from bench import (
     batches,
     calls,
+    dashboard,
     diamond,
     feed,
     figures,
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Callable[[Engine], list[Figure]]] = {
     "throughput": throughput.measure,
     "batches": batches.measure,
     "million": million.measure,
+    "dashboard": dashboard.measure,
     "workers": workers.measure,
     "polling": polling.measure,
     "feed": feed.measure,

@@ -14,7 +14,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,33 +59,52 @@ def measure(engine: Engine) -> list[Figure]:
 def measure_at(
     uri: str, *, quick: bool, say: Callable[[str], None], keep: bool = False
 ) -> list[Figure]:
-    """The figures on a MongoDB. keep: leave the database there, and use it if it is there."""
+    """The figures on a MongoDB. keep: see `loaded`."""
+    with loaded(uri, quick=quick, say=say, keep=keep) as (name, data, figures):
+        token = token_of_ana(uri, name)
+        with served(uri, name) as (address, pid):
+            client: MongoClient[dict[str, Any]] = MongoClient(uri)
+            processes = [pid, int(client.admin.command("serverStatus")["pid"])]
+            client.close()
+            rounds, each = (3, 10) if quick else (5, 20)
+            calls = _Calls(address, token, processes, rounds, each)
+            return figures + _figures(calls, data, say)
+
+
+@contextmanager
+def loaded(
+    uri: str, *, quick: bool, say: Callable[[str], None], keep: bool = False
+) -> Iterator[tuple[str, Data, list[Figure]]]:
+    """The database while the block runs: its name, what is in it, and what loading it took. keep:
+    leave it there, and use it if it is there."""
     count = QUICK if quick else FULL
     client: MongoClient[dict[str, Any]] = MongoClient(uri)
     name = f"{DATABASE}_{count}"
     try:
-        loaded = client[name].bench.find_one({"_id": "data"}) if keep else None
-        if loaded is not None:
-            data = Data(**{k: v for k, v in loaded.items() if k != "_id"})
-            figures: list[Figure] = []
+        found = client[name].bench.find_one({"_id": "data"}) if keep else None
+        figures: list[Figure] = []
+        if found is not None:
+            data = Data(**{k: v for k, v in found.items() if k != "_id"})
         else:
             empty(client, [name])
             data, figures = _prepare(client, uri, name, count, say)
             client[name].bench.insert_one({"_id": "data", **vars(data)})
-        token = _token(uri, name)
-        with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-            probe.close()
-            with serving(uri, name, port, Path(folder) / "api.log") as (address, pid):
-                processes = [pid, int(client.admin.command("serverStatus")["pid"])]
-                rounds, each = (3, 10) if quick else (5, 20)
-                calls = _Calls(address, token, processes, rounds, each)
-                return figures + _figures(calls, data, say)
+        yield name, data, figures
     finally:
         if not keep:
             empty(client, [name])
         client.close()
+
+
+@contextmanager
+def served(uri: str, name: str) -> Iterator[tuple[str, int]]:
+    """An API server on the database: its address, and its process."""
+    with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        with serving(uri, name, port, Path(folder) / "api.log") as found:
+            yield found
 
 
 def _run(uri: str, name: str, use: Callable[[Store], Awaitable[T]]) -> T:
@@ -98,7 +118,7 @@ def _run(uri: str, name: str, use: Callable[[Store], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def _token(uri: str, name: str) -> str:
+def token_of_ana(uri: str, name: str) -> str:
     """A token of ana, who may also read everything."""
 
     async def make(store: Store) -> str:

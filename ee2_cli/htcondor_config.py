@@ -111,9 +111,8 @@ PERIODIC_EXPR_INTERVAL = 5
 RUNBENCHMARKS = 0
 
 # Fair between users: after so many seconds a slot is no longer used for a user's next job, but is
-# given back; and what is given back the negotiator hands out, not the schedd to the same user.
-CLAIM_WORKLIFE = 10
-CONSUMPTION_POLICY = True
+# given back, and the negotiator hands it out (measured in docs/adr/0019-admission.md).
+CLAIM_WORKLIFE = 5
 
 # One slot that is cut to the size of each job.
 SLOT_TYPE_1 = 100%

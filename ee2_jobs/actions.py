@@ -24,28 +24,29 @@ from pymongo.errors import DuplicateKeyError, ExecutionTimeout
 
 from ee2_jobs import action_runs, audit, user_tokens
 from ee2_jobs.browse.query import Part, Reach, Sort, branches, too_slow
+from ee2_jobs.browse.scope import picked
 from ee2_jobs.browse.words import WORDS, Filter, parse
 from ee2_jobs.cancel import MAX_REASON_LETTERS
 from ee2_jobs.engine import Engine
-from ee2_jobs.errors import InvalidInput, NotFound, WrongState
+from ee2_jobs.errors import InvalidInput, NotFound, TooMany, WrongState
 from ee2_jobs.identity import Caller
-from ee2_jobs.model import LIVE, Document, Status, job_oid, now_s, to_ms
+from ee2_jobs.model import LIVE, Document, StageName, job_oid, now_s, to_ms
 from ee2_jobs.page.batch import load_batch
-from ee2_jobs.page.job import timings
-from ee2_jobs.page.values import cut, json_bytes
+from ee2_jobs.page.values import json_bytes
 from ee2_jobs.retry import RETRYABLE
-from ee2_jobs.rights import Level, denied, not_found, require_admin, rights_in
+from ee2_jobs.rights import Level, denied, enough, not_found, require_admin, rights_in
 
 MAX_JOBS = 100_000
-SAMPLE = 5
+MAX_OPEN = 10  # of a user; two calls at the same moment may both be the last
+_RETRY_AFTER_S = 10
 KEEP_DAYS = 30
 _CHUNK = 1000
 _MAX_KEY_LETTERS = 100
 _RESOLVE_MS = 15_000
-_TOLD = 20  # ids of one reason in a preview
 _ITEMS = 500  # of a page of results, about
-_FIELDS = ("user", "wsid", "authstrat", "shared", "status", "batch_job", "batch_id", "running",
-           "finished", "updated", "job_input.method", "retry_parent")
+_FIELDS = ("user", "wsid", "authstrat", "shared", "managers", "status", "batch_job", "batch_id",
+           "running", "finished", "updated", "job_input.method", "job_input.app_id",
+           "job_input.requirements.cpu", "retry_parent", "role")
 
 Kind = Literal["cancel", "retry"]
 _STATES: dict[Kind, tuple[str, ...]] = {"cancel": LIVE, "retry": RETRYABLE}
@@ -153,7 +154,10 @@ async def _matching(engine: Engine, caller: Caller, request: Request) -> list[Do
         raise InvalidInput(f"filter: status must be one that can be {done_to}: {states}")
     # A batch's own record stays `created`: only who means all that is live means it, too.
     batches_too = request.action == "cancel" and possible == frozenset(LIVE)
-    reach = Reach("action", [await _part(engine, caller, request, sought)])
+    reach = Reach(
+        "action", [await _part(engine, caller, request, sought)],
+        picked=await picked(engine, caller, sought, as_admin=request.as_admin),
+    )  # fmt: skip
     titled = await engine.workspaces.titled(caller, sought.q) if sought.q else []
     jobs: dict[ObjectId, Document] = {}
     for branch in branches(
@@ -167,6 +171,8 @@ async def _matching(engine: Engine, caller: Caller, request: Request) -> list[Do
         query = branch.query
         if not batches_too:
             query = {"$and": [query, {"batch_job": {"$ne": True}}]}
+        if reach.picked is not None:  # a list by stars shows these; there is a newer attempt
+            query = {"$and": [query, {"superseded": None}]}
         found = engine.store.jobs.find(query, list(_FIELDS), batch_size=_CHUNK)
         try:
             async for job in found.max_time_ms(_RESOLVE_MS).limit(MAX_JOBS + 1):
@@ -215,58 +221,44 @@ async def _allowed(
         job_id, batch_id = str(job["_id"]), job.get("batch_id")
         if job_id not in readable:
             continue
-        may = request.as_admin or held[job_id] in ("w", "a")
+        may = request.as_admin or enough(held[job_id], Level.MANAGE)
         if may and batch_id and request.action == "retry" and not request.as_admin:
-            may = parents.get(batch_id) in ("w", "a")
+            may = enough(parents.get(batch_id), Level.MANAGE)
         if not may:
             refused.append((job_id, str(denied(caller, job_id))))
         elif job["status"] not in _STATES[request.action]:
             refused.append((job_id, action_runs.ended_text(job["status"])))
+        elif request.action == "retry" and (why := _never_retried(job)) is not None:
+            refused.append((job_id, why))
         else:
             chosen.append(job)
     return Chosen(chosen, refused)
 
 
-async def preview(engine: Engine, caller: Caller, request: Request) -> Document:
-    """What the action would do: {action, jobs, sample, hours_lost, excluded: [{reason, count,
-    ids}]}. hours_lost: hours that the running ones among them have run so far."""
-    found = await choose(engine, caller, request)
-    lost_ms = 0
-    if request.action == "cancel":
-        running = (job for job in found.jobs if job["status"] == Status.RUNNING)
-        lost_ms = sum(timings(job)["run_ms"] or 0 for job in running)
-    excluded: dict[str, Document] = {}
-    for job_id, reason in found.refused:
-        text = reason.replace(job_id, "‹id›")
-        group = excluded.setdefault(text, {"reason": text, "count": 0, "ids": []})
-        group["count"] += 1
-        if len(group["ids"]) < _TOLD:
-            group["ids"].append(job_id)
-    return {
-        "action": request.action,
-        "jobs": len(found.jobs),
-        "sample": [
-            {
-                "id": str(job["_id"]),
-                "status": job["status"],
-                "method": cut((job.get("job_input") or {}).get("method"), 160),
-                "owner": cut(job["user"], 100),
-                "run_ms": timings(job)["run_ms"],
-            }
-            for job in found.jobs[:SAMPLE]
-        ],
-        "hours_lost": round(lost_ms / 3_600_000, 2),
-        "excluded": list(excluded.values()),
-    }
+def _never_retried(job: Document) -> str | None:
+    """Why a job that failed is nothing that `retry` would run again; None: it may."""
+    if job.get("role") == StageName.SPLIT.value:
+        return "it is the split step of its batch: start the batch again"
+    if "job_input" not in job:
+        return "another service ran it: start it again there"
+    return None
 
 
 async def accept(engine: Engine, caller: Caller, request: Request) -> str:
     """Take the action on, and begin with it; its id. The same key of the same user is the same
-    action: nothing is done again. WrongState if the number of jobs is far from `expect`."""
+    action: nothing is done again. WrongState if the number of jobs is far from `expect`; TooMany if
+    MAX_OPEN actions of the user go on."""
     digest = _digest(request)
     known = await _known(engine, caller, request, digest)
     if known is not None:
         return known
+    mine = {"open": True, "user": caller.user}
+    if await engine.store.actions.count_documents(mine, limit=MAX_OPEN) >= MAX_OPEN:
+        raise TooMany(
+            f"{MAX_OPEN} actions of {caller.user} are not done yet: wait until one is, or name "
+            "more jobs in one action",
+            _RETRY_AFTER_S,
+        )
     found = await choose(engine, caller, request)
     _require_expected(request, len(found.jobs))
     oid, now = ObjectId(), now_s()

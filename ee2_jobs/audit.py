@@ -83,11 +83,17 @@ async def entries(
 
 @contextlib.asynccontextmanager
 async def recorded(
-    store: Store, who: str, what: str, target: Sequence[str], reason: str | None
+    store: Store,
+    who: str,
+    what: str,
+    target: Sequence[str],
+    reason: str | None,
+    *,
+    details: str | None = None,
 ) -> AsyncIterator[list[str]]:
-    """What is done inside stands in the audit, with its error if there is one. Gives a list for the
-    ids of what came of it."""
-    entry = await begin(store, who, what, target, reason)
+    """What is done inside stands in the audit, with its error if there is one. details: as of
+    `begin`. Gives a list for the ids of what came of it."""
+    entry = await begin(store, who, what, target, reason, details=details)
     made: list[str] = []
     try:
         yield made

@@ -19,8 +19,8 @@ from ee2_jobs.store import Store
 
 
 async def _batch(engine: Engine, caller: Caller, job_id: Any, as_admin: bool) -> Document:
-    """The record of a batch's parent that the caller may write."""
-    job = await find_permitted(engine, caller, job_id, Level.WRITE, as_admin=as_admin)
+    """The record of a batch's parent that the caller may manage."""
+    job = await find_permitted(engine, caller, job_id, Level.MANAGE, as_admin=as_admin)
     if not job.get("batch_job"):
         raise InvalidInput(f"Job {job['_id']} is not the parent of a batch")
     return job

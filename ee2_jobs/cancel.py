@@ -97,7 +97,7 @@ async def cancel_job(
     were abandoned by the parent go on running.
     """
     # What a job's token may read is the job and what it has submitted: both are its to end.
-    needed = Level.WRITE if caller.job is None else Level.READ
+    needed = Level.MANAGE if caller.job is None else Level.READ
     job = await find_permitted(engine, caller, job_id, needed, as_admin=as_admin)
     code = parse_terminated_code(terminated_code)
     by = ended_by(caller, as_admin=as_admin, reason=reason)

@@ -178,6 +178,7 @@ class Feed:
         self._token = None
         self._count += 1
         self._lost_count = self._count
+        self._store.id_counts.forget()
         self._since = self._version = max(self._version, (now.time, now.inc))
         self._tell()
 
@@ -242,6 +243,13 @@ class Feed:
 
     async def _note(self, found: Sequence[Document]) -> None:
         """Put changes into the ring."""
+        counts = self._store.id_counts
+        if any(
+            c["operationType"] == "delete"
+            or (c["operationType"] == "insert" and counts.is_past(c["documentKey"]["_id"]))
+            for c in found
+        ):
+            counts.forget()
         news = [c for c in found if not c.get("fields") or set(c["fields"]) - _NO_NEWS]
         latest: dict[ObjectId, Version] = {}
         for one in news:

@@ -154,7 +154,14 @@ async def date_range(
     if start is not None:
         matching = max(start.matching, matching if found else 0)
     elif len(found) == limit or (offset and not found):
-        matching = await jobs.count_documents(query, maxTimeMS=_QUERY_MS)
+        counted = None
+        if user != ALL_USERS and not conditions:
+            counts = engine.store.id_counts
+            counted = await counts.of_user(user, second_of(first), second_of(end))
+        if counted is None:
+            counted = await jobs.count_documents(query, maxTimeMS=_QUERY_MS)
+        # What was made in between is in one of the two.
+        matching = max(counted, matching if found else 0)
     return {
         "jobs": [_listed(job) for job in found],
         "count": len(found),

@@ -1,20 +1,21 @@
 """Following logs: many wait for new lines, one look at the database serves all of them.
 
 As in `waiting.py`: a caller that waits costs no query of its own. While anybody waits, one task per
-process looks at the ends of all logs waited for and at the states of their jobs, about twice a
-second; when looks get slow, they get rare.
+process (`looks.py`) looks at the ends of all logs waited for and at the states of their jobs, about
+twice a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bson import ObjectId
 
-from ee2_jobs.errors import TooMany, Unavailable
+from ee2_jobs.errors import TooMany
+from ee2_jobs.looks import Looks
 from ee2_jobs.model import TERMINAL, Document
 from ee2_jobs.store import Store
 
@@ -23,9 +24,6 @@ MAX_OF_USER = 12  # who wait at the same time, in one process: some browser wind
 MAX_OF_ALL = 1000
 
 _LOOK_EVERY_S = 0.5
-_REST = 4  # times as long as a look took,
-_LONGEST_REST_S = 2.0  # but no longer than this
-_DATABASE_S = 10.0
 
 
 @dataclass(eq=False)
@@ -44,8 +42,7 @@ class LogFollow:
         self._store = store
         self._followers: set[_Follower] = set()
         self._of_user: Counter[str] = Counter()
-        self._task: asyncio.Task[None] | None = None
-        self._next_look = 0.0
+        self._looks = Looks(self._followers, self._look, every_s=_LOOK_EVERY_S)
 
     async def wait(self, user: str, job: ObjectId, have: int, timeout_s: float) -> None:
         """Until the job's log has more than `have` lines, or the job has ended, or the time is
@@ -60,8 +57,7 @@ class LogFollow:
         follower = _Follower(job, have, loop.create_future())
         self._followers.add(follower)
         self._of_user[user] += 1
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="ee2 logs followed")
+        self._looks.begin()
         try:
             async with asyncio.timeout(timeout_s):
                 await follower.answer
@@ -73,34 +69,11 @@ class LogFollow:
             if not self._of_user[user]:
                 del self._of_user[user]
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._followers:
-                await asyncio.sleep(max(0.0, self._next_look - loop.time()))
-                began = loop.time()
-                await self._look()
-                ended = loop.time()
-                rest_s = min(_REST * (ended - began), _LONGEST_REST_S)
-                self._next_look = max(began + _LOOK_EVERY_S, ended + rest_s)
-        finally:
-            self._task = None
-
-    async def _look(self) -> None:
-        asking = list(self._followers)
+    async def _look(self, asking: Sequence[_Follower]) -> None:
         jobs = {follower.job for follower in asking}
-        try:
-            async with asyncio.timeout(_DATABASE_S):
-                # The states first: what a job that has ended has written is there then.
-                ended = await self._ended(jobs)
-                lengths = await self._lengths(jobs)
-        except Exception as e:
-            text = "The job database does not answer at the moment. Please try again soon."
-            error = Unavailable(text) if isinstance(e, TimeoutError) else e
-            for follower in asking:
-                if not follower.answer.done():
-                    follower.answer.set_exception(error)
-            return
+        # The states first: what a job that has ended has written is there then.
+        ended = await self._ended(jobs)
+        lengths = await self._lengths(jobs)
         for follower in asking:
             more = lengths.get(follower.job, 0) > follower.have
             if (more or follower.job in ended) and not follower.answer.done():

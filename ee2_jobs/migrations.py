@@ -207,6 +207,19 @@ MIGRATIONS: tuple[Migration, ...] = (
         _index("of", "n"),
         _index("expires", expireAfterSeconds=0),
     ),
+    _indexes(
+        21, "index of batch systems' ids", "ee2_jobs",
+        _index("where.batch_id", partialFilterExpression={"where.batch_id": {"$exists": True}}),
+    ),
+    _indexes(
+        22, "indexes of users' stars and labels", "ee2_tags",
+        _index("user", "job", unique=True),
+        _index("user", "labels"),
+    ),
+    _indexes(
+        23, "index of watched jobs", "ee2_watches", _index("user", "job", unique=True)
+    ),
+    _indexes(24, "age of the counts of calls", "ee2_calls", _index("gone", expireAfterSeconds=0)),
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ Fields of our own beside EE2's:
 | `time_limit_base` | what it would be without rules (`limits/time.py`) |
 | `retime`     | true while the pool still has to be told of a changed time limit |
 | `shared`     | users who may read a job that has no workspace |
+| `managers`   | those of `shared` who may also manage it: cancel, retry, put back |
 | `seen`       | when the job's runner was last heard of, s |
 | `told`       | when the job's execution statistics were sent to the catalog, s |
 | `remove`     | true while the job's HTCondor job still has to be removed |

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bson import ObjectId
@@ -104,6 +104,18 @@ async def removed(store: Store, job_ids: Sequence[str]) -> None:
         )
 
 
+async def note_batch_ids(store: Store, there: Mapping[ObjectId, str]) -> None:
+    """These live jobs have these ids in the batch system that they were sent on to."""
+    updates = [
+        UpdateOne(
+            {"_id": oid, "status": {"$in": list(LIVE)}}, {"$set": {"where.batch_id": batch_id}}
+        )
+        for oid, batch_id in there.items()
+    ]
+    if updates:
+        await store.jobs.bulk_write(updates, ordered=False)
+
+
 async def open_records(store: Store, older_than_s: float, limit: int = 5000) -> list[Document]:
     """Live records that say they are in the pool for longer than that: for reconciliation."""
     return await (
@@ -114,7 +126,8 @@ async def open_records(store: Store, older_than_s: float, limit: int = 5000) -> 
                 "submission": {"$exists": True},
                 "updated": {"$lt": now_s() - older_than_s},
             },
-            {"scheduler_id": 1, "submission": 1, "stage": 1, "try": 1, "updated": 1},
+            {"scheduler_id": 1, "submission": 1, "stage": 1, "try": 1, "updated": 1,
+             "where.batch_id": 1},
         )
         .limit(limit)
         .to_list()

@@ -39,13 +39,13 @@ async def set_priority(
 ) -> int:
     """Change the priority of a job that waits, or of all jobs of a batch that wait; how many.
 
-    Whoever may write the job may lower it; raising needs an administrator, so that what was put
+    Whoever may manage the job may lower it; raising needs an administrator, so that what was put
     back by one stays there. WrongState if nothing waits. The pool is told within a second.
     """
     wanted = parse_priority(priority)
     if wanted is None:
         raise InvalidInput("Missing input parameter: priority")
-    job = await find_permitted(engine, caller, job_id, Level.WRITE, as_admin=as_admin)
+    job = await find_permitted(engine, caller, job_id, Level.MANAGE, as_admin=as_admin)
     of_job: Document = {"_id": job["_id"]}
     if job.get("batch_job"):
         of_job = {"batch_id": str(job["_id"])}

@@ -29,6 +29,8 @@ from ee2_jobs.plan import shape_of
 from ee2_jobs.rights import (
     Level,
     denied,
+    in_workspace,
+    named_right,
     not_found,
     permitted,
     require_admin,
@@ -109,12 +111,13 @@ async def _retry(
     writable = None
     if not as_admin:
         everything = {str(j["_id"]): j for j in [*related, *parents.values()]}
-        writable = await permitted(engine, caller, everything.values(), Level.WRITE)
+        writable = await permitted(engine, caller, everything.values(), Level.MANAGE)
     answers: list[Retried] = []
     chosen: list[tuple[int, Document]] = []
     for job_id in job_ids:
         try:
             root = _retryable(job_id, jobs, roots, attempts, writable, caller)
+            root = _shared_back(root, jobs[str(job_oid(job_id))], caller.user)
             if any(str(r["_id"]) == str(root["_id"]) for _, r in chosen):
                 raise InvalidInput(
                     f"Job {job_id} is an attempt of job {root['_id']}, which this request "
@@ -196,6 +199,17 @@ def _retryable(
     return root
 
 
+def _shared_back(root: Document, job: Document, user: str) -> Document:
+    """The root as a new attempt takes it over, which `user` makes of `job`. If he may do so because
+    the owner lets him manage the job, the attempt is his, and the owner manages that."""
+    owner = root["user"]
+    by_name = named_right(job, user) == "m" or named_right(job, owner) == "m"
+    if owner == user or in_workspace(root) or not by_name:
+        return root
+    names = {f: sorted({*root.get(f, ()), owner} - {user}) for f in ("shared", "managers")}
+    return {**root, **names}
+
+
 def attempt_document(
     root: Document,
     *,
@@ -207,7 +221,7 @@ def attempt_document(
 ) -> Document:
     """A new attempt of a job, to be run by `stage` of `submission`: the root's inputs, the same
     code version, the same requirements; the time limit by the rules of now."""
-    kept = ("wsid", "authstrat", "shared", "batch_id", "job_requirements", "priority",
+    kept = ("wsid", "authstrat", "shared", "managers", "batch_id", "job_requirements", "priority",
             "level", "by_job")
     job: Document = {k: root[k] for k in kept if k in root}
     job_input = dict(root["job_input"])
@@ -285,6 +299,7 @@ async def _launch(
         [root["job_input"].get("requirements") or {} for root in roots],
         methods,
         name=lambda n: f"Job {roots[n]['_id']}: {roots[n]['job_input']['method']}",
+        most_waiting=engine.settings.max_waiting_jobs,
     )
     new_jobs = [
         attempt_document(root, user=caller.user, submission="", rules=rules) for root in roots

@@ -2,8 +2,12 @@
 
 EE2's rule (`ee2-api` 2.0): the owner may read and write; for a job attached to a workspace, the
 workspace's readers may read and its writers write; for a job without one, those with whom its owner
-shares it may read; nobody else, unless an administrator says `as_admin`. A job's own token may do
-to that job what its runner needs, and may read the jobs that it has submitted (offspring.py).
+shares it may read, or manage it if he says so; nobody else, unless an administrator says
+`as_admin`. A job's own token may do to that job what its runner needs, and may read the jobs that
+it has submitted (offspring.py).
+
+Who manages a job may cancel it, run it again and put it back in line, as a workspace's writers may;
+but not what a runner does (start and end it, write its log), nor share it further.
 
 Who may not read a job is told that it cannot be found, as for an id that no job has: an answer that
 told the two apart would say which jobs there are.
@@ -28,11 +32,31 @@ class Level(enum.StrEnum):
 
     READ = "JobPermissions.READ"
     WRITE = "JobPermissions.WRITE"
+    # Not EE2's: cancelling, running again, putting back in line.
+    MANAGE = "JobPermissions.MANAGE"
     # Not EE2's: hiding a job from the old services, where a workspace's writers may not do it.
     DELETE = "JobPermissions.DELETE"
 
 
-_ENOUGH = {Level.READ: ("r", "w", "a"), Level.WRITE: ("w", "a"), Level.DELETE: ("a",)}
+_ENOUGH = {
+    Level.READ: ("r", "m", "w", "a"),
+    Level.MANAGE: ("m", "w", "a"),
+    Level.WRITE: ("w", "a"),
+    Level.DELETE: ("a",),
+}
+
+
+def enough(held: str | None, level: Level) -> bool:
+    """Whether what `rights_in` says of a job (None: nothing) is enough for `level`."""
+    return held in _ENOUGH[level]
+
+
+def named_right(job: Document, user: str) -> str | None:
+    """What a job without workspace is shared with the user for: `m` (to manage), `r` (to read), or
+    None. Whoever is not among `shared`, the list of all, has no right by `managers`."""
+    if user not in job.get("shared", ()):
+        return None
+    return "m" if user in job.get("managers", ()) else "r"
 
 
 def in_workspace(job: Document) -> bool:
@@ -58,8 +82,8 @@ def require_admin(caller: Caller, level: Level) -> None:
 async def rights_in(
     engine: Engine, caller: Caller, jobs: Iterable[Document], asked: Collection[object] = ()
 ) -> dict[str, str]:
-    """What the caller may do with each of the jobs: `r`, `w`, or `a` (all, as its owner), by id;
-    those that may not even be read are left out.
+    """What the caller may do with each of the jobs: `r`, `m` (manage), `w`, or `a` (all, as its
+    owner), by id; those that may not even be read are left out.
 
     asked: the ids that a client named. It takes one look at workspaces if one of them is not among
     the answers, whether it is a job in a workspace, one in none, or no job at all: how long a
@@ -78,8 +102,8 @@ async def rights_in(
             held[job_id] = "a"
         elif in_workspace(job):
             by_workspace.setdefault(job["wsid"], []).append(job_id)
-        elif caller.user in job.get("shared", ()):
-            held[job_id] = "r"
+        elif (right := named_right(job, caller.user)) is not None:
+            held[job_id] = right
     refused = [str(one) for one in asked if str(one) not in held]
     if caller.job is None and refused and not by_workspace:
         by_workspace[_nowhere(refused[0])] = []
@@ -106,10 +130,10 @@ async def permitted(
     level: Level,
     asked: Collection[object] = (),
 ) -> set[str]:
-    """The ids of those jobs that the caller may read or write, with one look at workspaces. asked:
-    as of `rights_in`."""
+    """The ids of those jobs that the caller may read, manage or write, with one look at workspaces.
+    asked: as of `rights_in`."""
     held = await rights_in(engine, caller, jobs, asked)
-    return {job_id for job_id, permission in held.items() if permission in _ENOUGH[level]}
+    return {job_id for job_id, permission in held.items() if enough(permission, level)}
 
 
 async def require(
@@ -125,7 +149,7 @@ async def require(
     permission = held.get(str(job["_id"]))
     if permission is None:
         raise not_found(job["_id"])
-    if permission not in _ENOUGH[level]:
+    if not enough(permission, level):
         raise denied(caller, job["_id"])
 
 
@@ -152,7 +176,8 @@ async def find_permitted(
     null_message: str = "Please provide a valid job id",
 ) -> Document:
     """The record of a job that the caller may read or write. Raises InvalidInput for what is no id,
-    and as `require`. projection must leave in `user`, `wsid`, `authstrat` and `shared`."""
+    and as `require`. projection must leave in `user`, `wsid`, `authstrat` and `shared`, and to
+    manage `managers`."""
     if as_admin:
         require_admin(caller, level)
     oid = job_oid(job_id, null_message=null_message)

@@ -30,6 +30,9 @@ class Settings(BaseModel):
     runner: str = Field(description="the runner program, as the submit host sees it")
     runner_delegate: str = Field(default="", description="command line of KBase's JobRunner")
     max_batch_jobs: int = Field(default=100_000, ge=1, description="jobs in one batch at most")
+    max_waiting_jobs: int = Field(
+        default=100_000, ge=1, description="waiting jobs of a user for whom no ceiling is set"
+    )
     max_body_mb: int = Field(default=64, ge=1, description="size of a request at most, MB")
     artifact_days: int = Field(default=14, ge=1, description="age at which artifacts are deleted")
     artifact_days_failed: int = Field(
@@ -83,6 +86,16 @@ class Settings(BaseModel):
     )
     public_url: str = Field(
         default="", description="rpc_url as people's browsers reach it; empty: as it is"
+    )
+    narrative_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s\"'<>]+)?$",
+        description="KBase's Narrative as browsers reach it, for links; empty: no links",
+    )
+    session_cookie: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_-]{0,100}$",
+        description="cookie in which KBase's pages keep a login; the dashboard takes it, too",
     )
     git_commit: str = Field(default="", description="commit of this code, told by `status`")
     service_version: str = "0.1.0"

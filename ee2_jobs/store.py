@@ -27,8 +27,10 @@ class Store:
     ) -> None:
         """password: for a URI with a user and none."""
         given: dict[str, Any] = {} if password is None else {"password": password}
+        if "serverselectiontimeoutms" not in uri.lower():  # else what is given here would count
+            given["serverSelectionTimeoutMS"] = 5000
         self.client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-            uri, serverSelectionTimeoutMS=5000, tz_aware=False, **given
+            uri, tz_aware=False, **given
         )
         self.db = self.client.get_database(database) if database else (
             self.client.get_default_database("ee2")
@@ -67,9 +69,15 @@ class Store:
         self.daily = self._collection("ee2_daily")
         # Actions on many jobs at once, and what came of them.
         self.actions = self._collection("ee2_actions")
+        # What users note on jobs for themselves, and how they want the pages.
+        self.page_settings = self._collection("ee2_page_settings")
+        self.tags = self._collection("ee2_tags")
         # Messages to people, and who wants which.
         self.notices = self._collection("ee2_notices")
+        self.watches = self._collection("ee2_watches")
         self.notice_settings = self._collection("ee2_notice_settings")
+        # How many calls the API has answered, by the minute.
+        self.calls = self._collection("ee2_calls")
         self.migrations = self._collection("ee2_migrations")
         # The daily reports on the engine's health.
         self.health = self._collection("ee2_health")

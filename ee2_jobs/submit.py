@@ -271,6 +271,7 @@ async def _admit(
         [needs[id(one.requirements)] for one in resolved],
         {one.request.method for one in resolved},
         name=name,
+        most_waiting=engine.settings.max_waiting_jobs,
         children=children,
         count=count,
     )

@@ -1,13 +1,15 @@
 """Waiting for jobs: many callers wait, one look at the database serves all of them.
 
-A caller that waits costs no query of its own. While anybody waits, one task per process looks at
-all jobs waited for, about three times a second: one query for the jobs, and one for batches if any
-are among them. When looks get slow, they get rare: down to one in two seconds.
+A caller that waits costs no query of its own. While anybody waits, one task per process
+(`looks.py`) looks at all jobs waited for, about three times a second: one query for the jobs, and
+one for batches if any are among them. When looks get slow, they get rare: down to one in two
+seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson import ObjectId
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from ee2_jobs.checks import job_state, no_read_permission
 from ee2_jobs.engine import Engine
 from ee2_jobs.errors import InvalidInput, Unavailable, shown
 from ee2_jobs.identity import Caller
+from ee2_jobs.looks import DATABASE_S, Looks, no_answer
 from ee2_jobs.model import LIVE, TERMINAL, Document, StageName, Status, job_oid
 from ee2_jobs.rights import Level, permitted, require_admin
 from ee2_jobs.store import Store
@@ -32,10 +37,16 @@ MAX_WAITERS_OF_USER = 500  # of them
 MAX_WATCHED = 100_000  # jobs of all waiters together
 
 _LOOK_EVERY_S = 0.3
-_REST = 4  # times as long as a look took,
-_LONGEST_REST_S = 2.0  # but no longer than this
-_DATABASE_S = 10.0  # a database that takes longer is as good as away
 _FIELDS = dict.fromkeys(("status", "updated", "batch_job", "queued", "running", "finished"), 1)
+_GROUPED: Document = {
+    "$group": {
+        "_id": {
+            "b": "$batch_id", "r": "$role", "s": "$status",
+            "old": "$superseded", "left": "$abandoned",
+        },
+        "n": {"$sum": 1},
+    }
+}  # fmt: skip
 _SPLIT, _AGGREGATE = StageName.SPLIT.value, StageName.AGGREGATE.value
 
 
@@ -116,8 +127,7 @@ class Waiting:
         self._waiters: set[_Waiter] = set()
         self._by_user: Counter[str] = Counter()
         self._watched = 0
-        self._task: asyncio.Task[None] | None = None
-        self._next_look = 0.0
+        self._looks = Looks(self._waiters, self._look, every_s=_LOOK_EVERY_S)
 
     async def wait(
         self,
@@ -148,8 +158,7 @@ class Waiting:
         self._waiters.add(waiter)
         self._by_user[user] += 1
         self._watched += len(oids)
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        self._looks.begin()
         try:
             return await waiter.answer
         finally:
@@ -159,41 +168,11 @@ class Waiting:
                 del self._by_user[user]
             self._watched -= len(oids)
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._waiters:
-                # Also for the first caller after a while: who asks again and again without
-                # waiting must not cause more looks than who waits.
-                await asyncio.sleep(max(0.0, self._next_look - loop.time()))
-                began = loop.time()
-                await self._look()
-                ended = loop.time()
-                rest_s = min(_REST * (ended - began), _LONGEST_REST_S)
-                self._next_look = max(began + _LOOK_EVERY_S, ended + rest_s)
-        finally:
-            self._task = None
-
-    async def _look(self) -> None:
-        asking = list(self._waiters)
-        try:
-            async with asyncio.timeout(_DATABASE_S):
-                standings = await look(self._store, {o for w in asking for o in w.oids})
-        except Exception as e:
-            error = _no_answer() if isinstance(e, TimeoutError) else e
-            for waiter in asking:
-                if not waiter.answer.done():
-                    waiter.answer.set_exception(error)
-            return
+    async def _look(self, asking: Sequence[_Waiter]) -> None:
+        standings = await look(self._store, {o for w in asking for o in w.oids})
         now = asyncio.get_running_loop().time()
         for waiter in asking:
             waiter.look(standings, now)
-
-
-def _no_answer() -> Unavailable:
-    return Unavailable(
-        "The job database does not answer at the moment. Please try again in a few seconds."
-    )
 
 
 async def look(store: Store, oids: Iterable[ObjectId]) -> dict[ObjectId, Standing]:
@@ -217,22 +196,13 @@ async def batch_standings(store: Store, parents: Sequence[Document]) -> dict[str
         return {}
     counts: dict[str, dict[str, int]] = {str(p["_id"]): {} for p in parents}
     stages: dict[str, dict[str, str]] = {batch_id: {} for batch_id in counts}
-    # What does not count is left out here: it takes MongoDB longer to look at each of them.
-    fields = {
-        "b": "$batch_id", "r": "$role", "s": "$status", "old": "$superseded", "left": "$abandoned",
-    }  # fmt: skip
-    pipeline: list[Document] = [
-        {"$match": {"batch_id": {"$in": list(counts)}}},
-        {"$group": {"_id": fields, "n": {"$sum": 1}}},
-    ]
-    async for row in await store.jobs.aggregate(pipeline):
-        if row["_id"].get("old") or row["_id"].get("left"):
-            continue
+    for row in await _numbers(store, list(counts)):
         batch_id, role, status = row["_id"]["b"], row["_id"].get("r"), row["_id"]["s"]
         if role in (_SPLIT, _AGGREGATE):
             stages[batch_id][role] = status
         else:
             counts[batch_id][status] = counts[batch_id].get(status, 0) + row["n"]
+    counts = {b: {state: n for state, n in found.items() if n} for b, found in counts.items()}
     # After a split, the children are made a moment later. Without an aggregate, only the
     # submission tells whether there will be any.
     between = [
@@ -252,6 +222,50 @@ async def batch_standings(store: Store, parents: Sequence[Document]) -> dict[str
             job_state(parent), end, counts[batch_id], stages[batch_id]
         )
     return standings
+
+
+async def _numbers(store: Store, batch_ids: Sequence[str]) -> list[Document]:
+    """How many jobs of the batches have which role and state: {_id: {b, r, s}, n}, which add up;
+    without superseded and abandoned ones."""
+    rows = None
+    if len(batch_ids) == 1:
+        with contextlib.suppress(OperationFailure):  # an index is built just now: no snapshot
+            rows = await _numbers_of_one(store, batch_ids[0])
+    if rows is None:
+        pipeline: list[Document] = [{"$match": {"batch_id": {"$in": batch_ids}}}, _GROUPED]
+        rows = await (await store.jobs.aggregate(pipeline)).to_list()
+    # What does not count is left out here: it takes MongoDB longer to look at each of them.
+    return [row for row in rows if not row["_id"].get("old") and not row["_id"].get("left")]
+
+
+async def _numbers_of_one(store: Store, batch_id: str) -> list[Document]:
+    """The same for one batch, which may be large, with what is left out: to count the keys of an
+    index is half the work of grouping them. All in one snapshot: a job whose state changes
+    meanwhile is in one of them."""
+    known = [*LIVE, *TERMINAL]
+    whole: Document = {"batch_id": batch_id, "role": StageName.SUBMIT.value}
+    parts: list[list[Document]] = [
+        [
+            {"$match": {**whole, "status": state}},
+            {"$group": {"_id": None, "n": {"$sum": 1}}},
+            {"$set": {"_id": {"b": batch_id, "r": whole["role"], "s": state}}},
+        ]
+        for state in known
+    ]
+    group = {"b": "$batch_id", "r": "$role", "s": "$status"}
+    for more in ({"superseded": True}, {"superseded": {"$ne": True}, "abandoned": True}):
+        parts.append([
+            {"$match": {**whole, "status": {"$in": known}, **more}},
+            {"$group": {"_id": group, "n": {"$sum": -1}}},
+        ])  # fmt: skip
+    # Steps, children from EE2, and those in a state that nobody knows.
+    for others in ({"role": {"$ne": whole["role"]}}, {"status": {"$nin": known}}):
+        parts.append([{"$match": {**whole, **others}}, _GROUPED])
+    pipeline = parts[0] + [
+        {"$unionWith": {"coll": store.jobs.name, "pipeline": part}} for part in parts[1:]
+    ]
+    jobs = store.jobs.with_options(read_concern=ReadConcern("snapshot"))
+    return await (await jobs.aggregate(pipeline)).to_list()
 
 
 def batch_end(
@@ -327,11 +341,11 @@ async def _readable(
 ) -> set[ObjectId]:
     """Those of the jobs that there are and that the caller may read."""
     try:
-        async with asyncio.timeout(_DATABASE_S):
+        async with asyncio.timeout(DATABASE_S):
             # One query, together with what others ask at the same time.
             found = await asyncio.gather(*(engine.store.job_states.get(oid) for oid in oids))
     except TimeoutError:
-        raise _no_answer() from None
+        raise no_answer() from None
     jobs = [job for job in found if job is not None]
     if as_admin:
         return {job["_id"] for job in jobs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,10 +28,15 @@ class NewObject:
 
 @dataclass(frozen=True)
 class Narrative:
-    """What people call a workspace. title: None if it has none."""
+    """What people call a workspace. title: None if it has none. Of a deleted one the rest is not
+    told."""
 
     title: str | None
-    owner: str
+    owner: str | None
+    deleted: bool = False
+
+
+DELETED = Narrative(None, None, deleted=True)
 
 
 class Workspaces(Protocol):
@@ -58,8 +63,9 @@ class Workspaces(Protocol):
         ...
 
     async def narratives(self, caller: Caller, wsids: Iterable[int]) -> dict[int, Narrative]:
-        """What those of the workspaces are called that the caller may read. For showing only: what
-        cannot be told soon is left out, and may be some minutes old."""
+        """What those of the workspaces are called that the caller may read, or might if they were
+        not deleted. For showing only: what cannot be told soon is left out, and may be some minutes
+        old."""
         ...
 
     async def titled(self, caller: Caller, text: str) -> list[int]:
@@ -70,6 +76,14 @@ class Workspaces(Protocol):
         """Save an object for a user, a new version if the name is taken; its reference
         `ws/object/version`. Denied unless the user may write the workspace."""
         ...
+
+
+def _permission(ws: Mapping[str, Any], user: str) -> Permission:
+    """A user's permission in a local workspace; in a deleted one, what it would be."""
+    if ws["owner"] == user:
+        return "a"
+    given: Permission = ws["acl"].get(user, "r" if ws["public"] else "n")
+    return given
 
 
 class LocalWorkspaces:
@@ -84,12 +98,8 @@ class LocalWorkspaces:
         wanted = list(set(wsids))
         found: dict[int, Permission] = dict.fromkeys(wanted, "n")
         async for ws in self._store.workspaces.find({"_id": {"$in": wanted}}):
-            if ws.get("deleted"):
-                continue
-            if ws["owner"] == user:
-                found[ws["_id"]] = "a"
-            else:
-                found[ws["_id"]] = ws["acl"].get(user, "r" if ws["public"] else "n")
+            if not ws.get("deleted"):
+                found[ws["_id"]] = _permission(ws, user)
         return found
 
     async def _of(self, caller: Caller) -> list[dict[str, Any]]:
@@ -110,10 +120,12 @@ class LocalWorkspaces:
 
     async def narratives(self, caller: Caller, wsids: Iterable[int]) -> dict[int, Narrative]:
         """See the port. A local workspace's title is its name."""
-        rights = await self.permissions(caller, wsids)
-        wanted = [wsid for wsid, permission in rights.items() if permission != "n"]
-        found = self._store.workspaces.find({"_id": {"$in": wanted}}, {"name": 1, "owner": 1})
-        return {ws["_id"]: Narrative(ws["name"], ws["owner"]) async for ws in found}
+        found = self._store.workspaces.find({"_id": {"$in": list(set(wsids))}}, {"counters": 0})
+        return {
+            ws["_id"]: DELETED if ws.get("deleted") else Narrative(ws["name"], ws["owner"])
+            async for ws in found
+            if _permission(ws, caller.user) != "n"
+        }
 
     async def titled(self, caller: Caller, text: str) -> list[int]:
         """See the port."""

@@ -1,11 +1,14 @@
 """Comparing the records with the pool's queue: what left the pool unnoticed is settled, and what
-has no business in the pool any more leaves it."""
+has no business in the pool any more leaves it. What the pool knows of jobs that went on from it by
+a route, their ids there, is noted on the way."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from bson import ObjectId
 
 from ee2_jobs import pool_records
 from ee2_jobs.model import TERMINAL, Document, ErrorCode, Status, now_s
@@ -14,6 +17,7 @@ from ee2_jobs.store import Store
 from ee2_operators.condor.events import Kind, PoolEvent, from_ad
 from ee2_operators.condor.outcome import outcome
 from ee2_operators.condor.pool import Pool
+from ee2_operators.condor.routes import batch_id_of
 from ee2_operators.condor.submit import StageKey
 
 log = logging.getLogger(__name__)
@@ -70,13 +74,18 @@ async def reconcile(
     queue = {f"{ad['ClusterId']}.{ad['ProcId']}": ad for ad in await pool.live()}
     gone = [r for r in records if r["scheduler_id"] not in queue]
     ends = await _left(pool, gone)
+    there: dict[ObjectId, str] = {}
     for record in records:
         ad = queue.get(record["scheduler_id"])
         event = from_ad(ad) if ad else None
         if event and (end := pool_end(str(record["_id"]), event)):
             ends.append(end)
+        batch_id = batch_id_of(ad) if ad else None
+        if batch_id and batch_id != (record.get("where") or {}).get("batch_id"):
+            there[record["_id"]] = batch_id
     if dry_run:
         return len(ends)
+    await pool_records.note_batch_ids(store, there)
     settled = await pool_records.apply_pool_ends(store, ends)
     if settled:
         log.info("Settled %d records whose jobs had left the pool unnoticed", settled)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ee2_jobs.errors import Denied, EngineError, InvalidInput, NotAuthenticated, Unavailable
 from ee2_jobs.identity import Caller, hash_token
-from ee2_jobs.workspaces import Narrative, NewObject, Permission
+from ee2_jobs.workspaces import DELETED, Narrative, NewObject, Permission
 from kbase_services.cache import Cache
 from kbase_services.http import Service, ServiceError
 
@@ -143,8 +143,8 @@ class KBaseWorkspaces:
                     return _narrative(
                         await self._read("get_workspace_info", {"id": wsid}, token)
                     )[1]
-            except ServiceError:  # deleted, or not for this caller
-                return None
+            except ServiceError as e:  # deleted, or not for this caller
+                return DELETED if e.message.endswith("is deleted") else None
             except (TypeError, IndexError, ValueError):
                 raise self._no_sense("get_workspace_info") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import re
 import shutil
 import socket
 import tempfile
@@ -16,12 +18,16 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
+from ee2_cli import processes
 from ee2_cli import stack as embedded
 from ee2_cli.services import Supervisor
 from ee2_cli.settings import StackSettings, load_settings
 
 T = TypeVar("T")
+ON_STACK = re.compile(r"tests/(e2e/|browser/test_(homes|scenarios)|services/test_(airflow_|stack))")
 TERMINAL = {"completed", "error", "terminated"}
 
 
@@ -31,6 +37,19 @@ class RpcError(Exception):
     def __init__(self, body: dict[str, Any]) -> None:
         super().__init__(body["message"])
         self.body = body
+
+
+class Halves(LoadScopeScheduling):
+    """All tests in two processes (`./ee2 test`): those on the session's stack, which mostly wait
+    for it, and the others. In each process in the order of their files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "on the stack" if ON_STACK.match(nodeid) else "others"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Halves:
+    """See the class. A hook of pytest-xdist."""
+    return Halves(config, log)
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,7 @@ class Stack:
         """Call a method as KBase's clients do; RpcError for an error reply."""
         call = {"version": "1.1", "id": "1", "method": method, "params": list(params)}
         reply = httpx.post(
-            self.rpc_url, json=call, timeout=60, headers={"Authorization": token or self.token}
+            self.rpc_url, json=call, timeout=180, headers={"Authorization": token or self.token}
         )
         body = reply.json()
         if "error" in body:
@@ -79,7 +98,7 @@ class Stack:
         """Call a method of execution_engine2."""
         return self.rpc(f"execution_engine2.{name}", *params, **more)
 
-    def wait(self, job_id: str, timeout_s: float = 60) -> dict[str, Any]:
+    def wait(self, job_id: str, timeout_s: float = 180) -> dict[str, Any]:
         """The state of a job once it has ended."""
         return until(
             lambda: (
@@ -91,7 +110,7 @@ class Stack:
             lambda: f"job {job_id} to end; log: {self.log(job_id)}",
         )
 
-    def wait_batch(self, batch_id: str, timeout_s: float = 120) -> dict[str, Any]:
+    def wait_batch(self, batch_id: str, timeout_s: float = 240) -> dict[str, Any]:
         """A batch's check_job_batch once its children and stage jobs have ended."""
 
         def ended() -> dict[str, Any] | None:
@@ -117,12 +136,12 @@ class Stack:
     def airflow(self) -> httpx.Client:
         """A client of Airflow's REST API, logged in as the administrator."""
         login = {"username": self.airflow_user, "password": self.airflow_password}
-        reply = httpx.post(f"{self.airflow_url}/auth/token", json=login, timeout=60)
+        reply = httpx.post(f"{self.airflow_url}/auth/token", json=login, timeout=180)
         token = reply.raise_for_status().json()["access_token"]
         return httpx.Client(
             base_url=f"{self.airflow_url}/api/v2",
             headers={"Authorization": f"Bearer {token}"},
-            timeout=60,
+            timeout=180,
         )
 
 
@@ -147,12 +166,27 @@ def triggered(airflow: httpx.Client, dag_id: str, body: dict[str, Any]) -> httpx
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    """Ports of the loopback interface that nobody listens on. None of those that the system gives
+    to clients: one of them could have it by the time that a server wants it."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.randrange(20_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return list(found)
+
+
+def left_running(folder: Path) -> list[str]:
+    """All processes that have anything to do with a stack's folder, looked at in three ways."""
+    found = [p.name() for p in processes.of_stack(folder)]
+    for p in psutil.process_iter():
+        try:
+            texts = [*p.cmdline(), *p.environ().values(), p.cwd()]
+        except (psutil.Error, OSError):
+            continue
+        if p.pid != os.getpid() and any(t.startswith(str(folder)) for t in texts):
+            found.append(p.name())
+    return found
 
 
 def running_stack(database: str) -> Iterator[Stack]:
@@ -179,8 +213,12 @@ def running_stack(database: str) -> Iterator[Stack]:
         )
     finally:
         embedded.down(settings)
+        deadline = time.monotonic() + 20  # for what a job has left, which ends by itself
+        while (left := left_running(settings.var_dir)) and time.monotonic() < deadline:
+            time.sleep(0.2)
         if "EE2_TEST_KEEP" not in os.environ:
             shutil.rmtree(var, ignore_errors=True)
+        assert left == [], "something still runs after the stack was stopped"
 
 
 @pytest.fixture(scope="session")
@@ -189,15 +227,12 @@ def stack() -> Iterator[Stack]:
     yield from running_stack("sqlite")
 
 
-@pytest.fixture(scope="session")
-def postgres_stack() -> Iterator[Stack]:
-    """A second stack, with PostgreSQL as Airflow's database."""
-    yield from running_stack("postgres")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def any_stack(request: pytest.FixtureRequest) -> Stack:
-    """The stack on each of the databases in turn."""
-    name = {"sqlite": "stack", "postgres": "postgres_stack"}[request.param]
-    found: Stack = request.getfixturevalue(name)
-    return found
+@pytest.fixture(scope="session", params=["postgres", "sqlite"])
+def any_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The stack of the session and, for the tests that want both, one with PostgreSQL as Airflow's
+    database. Of the session, so that pytest runs all tests on the one before those on the other;
+    PostgreSQL first, so that it is gone then."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("stack")
+    else:
+        yield from running_stack(request.param)

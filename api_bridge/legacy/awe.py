@@ -262,7 +262,7 @@ class AweEndpoint:
             return f"job deleted: {job}"
 
         # Hiding a job from the others takes more than cancelling it.
-        level = Level.DELETE if full else Level.WRITE
+        level = Level.DELETE if full else Level.MANAGE
         return Answer(await self._as_allowed(caller, found, "AWE DELETE", delete, level))
 
     async def _as_allowed(
@@ -271,7 +271,7 @@ class AweEndpoint:
         found: awe_jobs.Found,
         what: str,
         act: Callable[[bool], Awaitable[str]],
-        level: Level = Level.WRITE,
+        level: Level = Level.MANAGE,
     ) -> str:
         """Do it if the caller may; what an administrator does to others' jobs is recorded."""
         engine = self._service().engine

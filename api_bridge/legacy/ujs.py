@@ -234,7 +234,7 @@ async def get_job_owner(service: Service, caller: Caller, job: Any) -> str:
 async def get_job_shared(service: Service, caller: Caller, job: Any) -> list[str]:
     """Whom the caller has shared the job with."""
     await _view(service, caller, job)
-    return await sharing.shared_with(service.engine, caller, job)
+    return list(await sharing.shared_with(service.engine, caller, job))
 
 
 async def delete_job(service: Service, caller: Caller, job: Any) -> None:

@@ -9,9 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api_bridge.rest.common import CONFLICT, ERRORS, NOT_FOUND, NOT_MODIFIED, Rest, etagged
+from api_bridge.rest.common import (
+    CONFLICT,
+    ERRORS,
+    NOT_FOUND,
+    NOT_MODIFIED,
+    ErrorAnswer,
+    Rest,
+    etagged,
+)
 from api_bridge.rest.log import AsAdmin
-from ee2_jobs import actions
+from ee2_jobs import action_preview, actions
 from ee2_jobs.browse.query import Sort
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document
@@ -29,7 +37,7 @@ class ActionBody(BaseModel):
     action: Literal["cancel", "retry"]
     filter: dict[str, str | int | float] | None = Field(
         default=None,
-        examples=[{"batch": _JOB_ID, "status": "error"}],
+        examples=[{"batch": _JOB_ID, "status": "live"}],
         description="the words of the lists of jobs, at least one. It finds the caller's own jobs; "
         "with `batch` or `ws` those of that batch or workspace; with as_admin all",
     )
@@ -74,8 +82,16 @@ class Preview(BaseModel):
 
     action: str
     jobs: int = Field(examples=[230])
+    children: int = Field(
+        examples=[0], description="to be cancelled with the batches among them"
+    )
     sample: list[Sample]
     hours_lost: float = Field(description="that the running ones have run so far")
+    expected_cpu_hours: float | None = Field(
+        examples=[14.5], description="of a retry: by the medians of the apps and the cores asked "
+        "for; null: no history to tell it from",
+    )
+    expected_of: int = Field(examples=[230], description="of so many of the jobs that is told")
     excluded: list[Excluded]
 
 
@@ -120,7 +136,7 @@ class ActionState(BaseModel):
 
 def router(rest: Rest) -> APIRouter:
     """See the module."""
-    routes = APIRouter(prefix="/actions", tags=["actions"], responses=ERRORS)
+    routes = APIRouter(prefix="/actions", tags=["actions"], responses={**ERRORS, **NOT_FOUND})
 
     def parsed(caller: Caller, body: ActionBody, as_admin: bool) -> actions.Request:
         return actions.parse_request(
@@ -146,13 +162,16 @@ def router(rest: Rest) -> APIRouter:
         as_admin: AsAdmin = False,
         caller: Caller = Depends(rest.writer),
     ) -> Document:
-        return await actions.preview(rest.engine, caller, parsed(caller, body, as_admin))
+        return await action_preview.preview(rest.engine, caller, parsed(caller, body, as_admin))
 
     @routes.post(
         "",
         status_code=202,
         response_model=Accepted,
-        responses=CONFLICT,
+        responses={
+            **CONFLICT,
+            429: {"model": ErrorAnswer, "description": "too many of this user go on: Retry-After"},
+        },
         operation_id="startAction",
         summary="Cancel or retry many jobs",
     )
@@ -167,7 +186,7 @@ def router(rest: Rest) -> APIRouter:
     @routes.get(
         "/{action_id}",
         response_model=ActionState,
-        responses={**NOT_FOUND, **NOT_MODIFIED},
+        responses=NOT_MODIFIED,
         operation_id="action",
         summary="How an action goes",
     )

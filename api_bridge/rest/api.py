@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -43,14 +43,15 @@ _STATUS_TEXTS = {
 }
 
 
-def create_rest_app(rest: Rest) -> FastAPI:
-    """The application, to be mounted at `/ee2/api/v1`. Its lifespan is not run."""
+def create_rest_app(rest: Rest, *more: APIRouter) -> FastAPI:
+    """The application, to be mounted at `/ee2/api/v1`. Its lifespan is not run. more: routes that
+    only this one has."""
     app = FastAPI(title="EE2", openapi_url=None, redirect_slashes=False)
-    for router in routers(rest):
+    for router in (*more, *routers(rest)):
         app.include_router(router)
     app.add_exception_handler(StarletteHTTPException, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_error)
-    app.add_middleware(_Around)
+    app.add_middleware(_Around, rest=rest)
     return app
 
 
@@ -100,8 +101,9 @@ def _validation_text(errors: Sequence[Any]) -> str:
 class _Around:
     """Around every request: headers, HEAD and OPTIONS, the size of a body, what went wrong."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, rest: Rest) -> None:
         self._app = app
+        self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -131,6 +133,7 @@ class _Around:
                 raise HTTPException(413, f"A request may have {MAX_BODY_BYTES} bytes at most")
             return message
 
+        self._rest.service.memory.calls.note("rest")
         if method == "OPTIONS":
             await _options(scope)(scope, receive, sending)
             return

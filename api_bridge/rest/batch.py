@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api_bridge.rest.common import ERRORS, NOT_FOUND, NOT_MODIFIED, Rest, etagged
-from api_bridge.rest.job_models import AppOfJob
+from api_bridge.rest.job_models import AppOfJob, Shared, Tags
 from api_bridge.rest.log import AsAdmin
 from ee2_jobs.identity import Caller
 from ee2_jobs.page import batch, children
@@ -25,6 +25,15 @@ class Stage(BaseModel):
     stage: str = Field(examples=["split"], description="split, parts or aggregate")
     status: str | None = Field(examples=["completed"], description="null: not made yet")
     job_id: str | None = Field(description="of split and aggregate, which are one job each")
+    counts: dict[str, int] = Field(examples=[{"completed": 1}], description="its jobs by state")
+    first_queued: int | None = Field(
+        examples=[1727185951023],
+        description="ms; of all attempts, some seconds old, as the next; null: not yet",
+    )
+    first_running: int | None = Field(examples=[1727185954123])
+    last_finished: int | None = Field(
+        examples=[1727185990123], description="more may come: see `counts`"
+    )
 
 
 class NarrativeOfBatch(BaseModel):
@@ -32,6 +41,7 @@ class NarrativeOfBatch(BaseModel):
 
     ws_id: int | None = Field(examples=[48213])
     title: str | None
+    href: str | None = Field(examples=["https://narrative.kbase.us/narrative/48213"])
 
 
 class CanBatch(BaseModel):
@@ -39,6 +49,7 @@ class CanBatch(BaseModel):
 
     cancel: bool
     retry: bool
+    share: bool
 
 
 class BatchPage(BaseModel):
@@ -65,12 +76,19 @@ class BatchPage(BaseModel):
         examples=[[1727187000000, 1727190000000]],
         description="from, to, ms; null: it has ended, or it cannot be told; some seconds old",
     )
+    ends_share: float | None = Field(
+        examples=[0.79], description="of such ranges that held, 0 to 1; null: too few are known"
+    )
     cpu_hours: float = Field(description="used so far by what has ended, all attempts; some s old")
     run_hours: float
     stages: list[Stage]
     window: int | None = Field(description="at most so many of its jobs at a time")
     can: CanBatch
+    shared: Shared | None = Field(
+        default=None, description="with its jobs; for its owner and administrators"
+    )
     run_url: str | None = Field(description="its run in Airflow")
+    tags: Tags
     as_of: int
 
 
@@ -136,7 +154,7 @@ def router(rest: Rest) -> APIRouter:
         return etagged(
             request,
             await batch.batch_page(
-                rest.engine, caller, batch_id, as_admin=as_admin, run_url=rest.run_url,
+                rest.engine, caller, batch_id, as_admin=as_admin, run_url=rest.run_url(caller),
                 figures=await rest.desk.figures.current(),
             ),  # fmt: skip
         )

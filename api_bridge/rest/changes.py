@@ -22,7 +22,7 @@ from api_bridge.errors import http_status_of
 from api_bridge.rest.common import ERRORS, NOT_FOUND, NOT_MODIFIED, ErrorAnswer, Rest, etagged
 from api_bridge.rest.lists import SCOPE, WORD_PARAMETERS, Row, list_of
 from ee2_jobs.browse.lists import Listing
-from ee2_jobs.browse.since import MAX_CHANGED, changed, concerned
+from ee2_jobs.browse.since import MAX_CHANGED, concerned
 from ee2_jobs.errors import EngineError, NotAuthenticated, TooMany
 from ee2_jobs.feed import Change, Feed, Version, format_version, parse_version
 from ee2_jobs.identity import Caller
@@ -32,8 +32,9 @@ MAX_STREAMS = 20  # per user and process
 BEAT_S = 15.0
 RIGHTS_S = 60.0
 # Between two events of a stream; and after changes that were not the client's concern.
-PAUSE_S = 1.0
+PAUSE_S = 0.5
 SHORT_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 2.0
 _TROUBLE_S = 5.0
 # In the scope's `state`, which all copies of the scope share: the server's end of the connection.
 STREAM_END = "ee2.stream_end"
@@ -150,12 +151,10 @@ async def _since(
 ) -> dict[str, Any]:
     """The answer for these changes; None: they are not known any more."""
     told = {"as_of": to_ms(now_s()), "version": format_version(version)}
-    oids = None
-    if news is not None:
-        oids = concerned(news, listing, await _workspaces(listing))
-    if oids is None or len(oids) > MAX_CHANGED:
+    news = None if news is None else concerned(news, listing, await _workspaces(listing))
+    if news is None or len(news) > MAX_CHANGED:
         return {"reset": True, "items": [], "gone": [], **told}
-    found = await changed(listing, oids)
+    found = await rest.service.changes.read(listing, news)
     return {"reset": False, "items": found.items, "gone": found.gone, **told}
 
 
@@ -176,9 +175,13 @@ class _Stream:
         self.request.scope.setdefault("state", {})[STREAM_END] = ending
         stopping = asyncio.ensure_future(ending.wait())
         try:
+            # Again: others may have been opened at the same moment.
+            streams.require_room(self.listing.caller.user)
             with streams.one(self.listing.caller.user):
                 async for event in self._events(stopping):
                     yield event
+        except TooMany as e:
+            yield _event("end", {"message": str(e), "status": http_status_of(e)})
         finally:
             stopping.cancel()
 
@@ -219,7 +222,7 @@ class _Stream:
                 if event is not None:
                     yield event
                     # When the database is slow it is asked more rarely.
-                    pause_s = max(PAUSE_S, 2 * took_s)
+                    pause_s = max(PAUSE_S, min(2 * took_s, LONGEST_PAUSE_S))
             except Exception as e:
                 if isinstance(e, PyMongoError) or http_status_of(e) == 503:
                     yield b": the job database does not answer at the moment\n\n"
@@ -238,13 +241,13 @@ class _Stream:
         body = None
         if news is None:
             body = self._reset(feed)
-        elif oids := concerned(news, self.listing, workspaces):
+        elif mine := concerned(news, self.listing, workspaces):
             if self.listing.live_batches is not None:
                 self.listing = await self._anew()  # what they do may have changed
-            if len(oids) > MAX_CHANGED:
+            if len(mine) > MAX_CHANGED:
                 body = self._reset(feed)
             else:
-                found = await changed(self.listing, oids)
+                found = await self.rest.service.changes.read(self.listing, mine)
                 if found.items or found.gone:
                     body = {
                         "reset": False, "items": found.items, "gone": found.gone,

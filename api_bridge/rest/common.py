@@ -88,7 +88,7 @@ class Rest:
     ) -> None:
         self._service = service
         self._browser = browser
-        self.run_url = run_url
+        self._run_url = run_url
         self._desk: Desk | None = None
 
     @property
@@ -107,6 +107,11 @@ class Rest:
         if self._desk is None or self._desk.engine is not self.engine:
             self._desk = Desk(self.engine)
         return self._desk
+
+    def run_url(self, caller: Caller) -> Callable[[str, str], str] | None:
+        """The address of a submission's DAG run, for those who may look at it: a run of an app's
+        DAG shows everybody's parameters and logs, so it is for administrators."""
+        return self._run_url if caller.can_admin_read else None
 
     async def visitor(self, request: Request) -> Visitor:
         """Who asks, by token or session. NotAuthenticated; Denied for a job's own token."""
@@ -134,7 +139,7 @@ class Rest:
         host, or the user may only look."""
         visitor = await self.visitor(request)
         if visitor.browser:
-            self._require_own_page(request)
+            self.require_own_page(request)
         if not visitor.may_write:
             raise Denied(
                 f"User {visitor.caller.user} may only look: changing something needs the "
@@ -142,9 +147,9 @@ class Rest:
             )
         return visitor.caller
 
-    def _require_own_page(self, request: Request) -> None:
-        """A page of another site cannot send JSON without this server's consent, nor claim another
-        origin; either alone would do."""
+    def require_own_page(self, request: Request) -> None:
+        """Denied unless a page of this host sends JSON. A page of another site cannot send that
+        without this server's consent, nor claim another origin; either alone would do."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise Denied("With a browser's session, the Content-Type must be application/json")

@@ -1,5 +1,4 @@
-"""One job: its page, what went in and came out, its changes of state, and what can be done to it;
-and a few jobs side by side."""
+"""One job: its page, what went in and came out, its changes of state, what can be done to it."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from ee2_jobs import audit, cancel, priority, retry, sharing
 from ee2_jobs.actions import require_reason
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import Document, TerminatedCode, job_oid
-from ee2_jobs.page import compare, io, job, transitions
+from ee2_jobs.page import io, job, transitions
 from ee2_jobs.page.values import json_bytes
 from ee2_jobs.page.words import sentence
 from ee2_jobs.rights import Level, require_admin
@@ -30,17 +29,23 @@ _NO_REASON = models.CancelBody()
 
 @asynccontextmanager
 async def by_right(
-    rest: Rest, caller: Caller, what: str, job_id: str, reason: str | None, as_admin: bool
+    rest: Rest,
+    caller: Caller,
+    what: str,
+    job_id: str,
+    reason: str | None,
+    as_admin: bool,
+    details: str | None = None,
 ) -> AsyncIterator[list[str]]:
     """What is done inside is done by the caller's own right, or (`as_admin`) by an administrator's:
-    then it needs the role and a reason, and stands in the audit."""
+    then it needs the role and a reason, and stands in the audit. details: more of it, in words."""
     if not as_admin:
         yield []
         return
     require_admin(caller, Level.WRITE)
     require_reason(reason)
     async with audit.recorded(
-        rest.engine.store, caller.user, f"rest.jobs.{what}", [job_id], reason
+        rest.engine.store, caller.user, f"rest.jobs.{what}", [job_id], reason, details=details
     ) as made:
         yield made
 
@@ -70,7 +75,7 @@ def _reads(rest: Rest, routes: APIRouter) -> None:
         return etagged(
             request,
             await job.job_page(
-                rest.engine, caller, job_id, as_admin=as_admin, run_url=rest.run_url
+                rest.engine, caller, job_id, as_admin=as_admin, run_url=rest.run_url(caller),
             ),
         )
 
@@ -124,28 +129,6 @@ def _reads(rest: Rest, routes: APIRouter) -> None:
         caller: Caller = Depends(rest.reader),
     ) -> Response:
         answer = await transitions.job_transitions(rest.engine, caller, job_id, as_admin=as_admin)
-        return etagged(request, json_bytes(answer))
-
-    @routes.get(
-        "/compare",
-        response_model=models.Comparison,
-        responses=NOT_MODIFIED,
-        operation_id="compare",
-        summary="Two to four jobs side by side",
-    )
-    async def side_by_side(
-        request: Request,
-        ids: Annotated[str, Query(max_length=200, description="two to four ids, with commas")],
-        everything: Annotated[
-            bool, Query(alias="all", description="parameters that are the same, too")
-        ] = False,
-        as_admin: AsAdmin = False,
-        caller: Caller = Depends(rest.reader),
-    ) -> Response:
-        named = [one.strip().lower() for one in ids.split(",") if one.strip()]
-        answer = await compare.compare(
-            rest.engine, caller, named, everything=everything, as_admin=as_admin
-        )
         return etagged(request, json_bytes(answer))
 
 
@@ -206,38 +189,42 @@ def _writes(rest: Rest, routes: APIRouter) -> None:
             )
         return await state(caller, job_id, as_admin, changed=changed)
 
-    async def share_or_not(
-        how: Any, what: str, caller: Caller, job_id: str, body: models.ShareBody, as_admin: bool
-    ) -> Document:
-        async with by_right(rest, caller, what, job_id, body.reason, as_admin):
-            await how(
-                rest.engine, rest.service.identity, caller, job_id, body.users, as_admin=as_admin
-            )
-        with_whom = None
+    async def shared_now(caller: Caller, job_id: str, as_admin: bool) -> Document:
         found = await rest.engine.store.jobs.find_one({"_id": job_oid(job_id)}, ["user"])
-        if as_admin or (found or {}).get("user") == caller.user:
-            with_whom = await sharing.shared_with(
-                rest.engine, caller, job_id, as_admin=as_admin
-            )
-            return await state(caller, job_id, as_admin, shared=with_whom)
-        return {"id": job_id.lower(), "status": "", "sentence": "It is no longer shared with you."}
+        if not as_admin and (found or {}).get("user") != caller.user:
+            gone = "It is no longer shared with you."
+            return {"id": job_id.lower(), "status": "", "sentence": gone}
+        users = await sharing.shared_with(rest.engine, caller, job_id, as_admin=as_admin)
+        told = [{"user": user, "right": right} for user, right in users.items()]
+        return await state(caller, job_id, as_admin, shared=told)
 
     @routes.post("/jobs/{job_id}/share", operation_id="shareJob",
-                 summary="Let users read a job that is in no workspace", **_NEW_STATE)
+                 summary="Let users read or manage a job that is in no workspace", **_NEW_STATE)
     async def share(
         job_id: str,
         body: Annotated[models.ShareBody, Body()],
         as_admin: AsAdmin = False,
         caller: Caller = Depends(rest.writer),
     ) -> Document:
-        return await share_or_not(sharing.share, "share", caller, job_id, body, as_admin)
+        details = f"{body.right or 'read'}: {', '.join(body.users)}"
+        async with by_right(rest, caller, "share", job_id, body.reason, as_admin, details):
+            await sharing.share(
+                rest.engine, rest.service.identity, caller, job_id, body.users,
+                right=body.right, as_admin=as_admin,
+            )  # fmt: skip
+        return await shared_now(caller, job_id, as_admin)
 
     @routes.post("/jobs/{job_id}/unshare", operation_id="unshareJob",
-                 summary="Let users no longer read it", **_NEW_STATE)
+                 summary="Let users no longer read or manage it", **_NEW_STATE)
     async def unshare(
         job_id: str,
-        body: Annotated[models.ShareBody, Body()],
+        body: Annotated[models.UnshareBody, Body()],
         as_admin: AsAdmin = False,
         caller: Caller = Depends(rest.writer),
     ) -> Document:
-        return await share_or_not(sharing.unshare, "unshare", caller, job_id, body, as_admin)
+        details = ", ".join(body.users)
+        async with by_right(rest, caller, "unshare", job_id, body.reason, as_admin, details):
+            await sharing.unshare(
+                rest.engine, rest.service.identity, caller, job_id, body.users, as_admin=as_admin
+            )
+        return await shared_now(caller, job_id, as_admin)

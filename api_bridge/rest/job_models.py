@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from ee2_jobs.sharing import Right
+
 _JOB_ID = "66f2a1b3c4d5e6f708192a3b"
 _MS = 1727185950123
 
@@ -36,6 +38,10 @@ class NarrativeOfJob(BaseModel):
     cell_id: str | None = None
     run_id: str | None = None
     tag: str | None = Field(default=None, examples=["release"])
+    href: str | None = Field(
+        default=None, examples=["https://narrative.kbase.us/narrative/48213"],
+        description="its address; null: the setting narrative_url is empty",
+    )
 
 
 class Timings(BaseModel):
@@ -143,11 +149,21 @@ class Output(BaseModel):
     more: int = Field(description="how many objects are not listed")
 
 
-class Shared(BaseModel):
-    """With whom its owner shares it."""
+class SharedWith(BaseModel):
+    """What a user may do with it because its owner shares it."""
 
-    users: list[str]
-    more: int
+    user: str = Field(examples=["ben"])
+    right: Right = Field(
+        examples=["manage"],
+        description="read; or manage: also cancel it, run it again, and lower its priority",
+    )
+
+
+class Shared(BaseModel):
+    """With whom its owner shares it, in the order of the alphabet."""
+
+    users: list[SharedWith]
+    more: int = Field(description="how many users are not listed")
 
 
 class Can(BaseModel):
@@ -167,6 +183,13 @@ class AdminBox(BaseModel):
     scheduler_type: str | None
     cancelled_by: str | None
     live: bool
+
+
+class Tags(BaseModel):
+    """What the caller has noted on a job, for nobody else."""
+
+    star: bool = Field(examples=[True])
+    labels: list[str] = Field(examples=[["paper 2"]])
 
 
 class JobPage(BaseModel):
@@ -204,6 +227,7 @@ class JobPage(BaseModel):
     run_url: str | None = Field(default=None, description="its run in Airflow")
     scheduler_id: str | None = Field(default=None, examples=["4711.0"])
     log_expired: int | None = None
+    tags: Tags | None = None
     admin: AdminBox | None = None
     as_of: int = Field(examples=[_MS], description="the server's time, ms")
 
@@ -298,10 +322,20 @@ class PriorityBody(CancelBody):
     priority: int = Field(ge=-20, le=20, description="higher first, among the user's own jobs")
 
 
-class ShareBody(CancelBody):
-    """With whom."""
+class UnshareBody(CancelBody):
+    """With whom no longer."""
 
     users: list[str] = Field(min_length=1, max_length=1000, examples=[["ben"]])
+
+
+class ShareBody(UnshareBody):
+    """With whom, and for what."""
+
+    right: Right | None = Field(
+        default=None, examples=["manage"],
+        description="what they may do from now on: read, or manage (also cancel it, run it again "
+        "and lower its priority); null: read, and who may do more goes on doing it",
+    )
 
 
 class NewState(BaseModel):
@@ -313,4 +347,6 @@ class NewState(BaseModel):
     priority: int = 0
     retry_id: str | None = Field(default=None, description="of the new attempt")
     changed: int | None = Field(default=None, description="how many jobs have the new priority")
-    shared: list[str] | None = Field(default=None, description="with whom it is shared now")
+    shared: list[SharedWith] | None = Field(
+        default=None, description="with whom it is shared now, all of them"
+    )

@@ -82,6 +82,21 @@ class Row(BaseModel):
     can_cancel: bool | None = Field(default=None, description="true if the caller may cancel it")
     can_retry: bool | None = Field(default=None, description="true if the caller may retry it")
     limit_at: int | None = Field(default=None, description="when it will be ended")
+    role: str | None = Field(
+        default=None, description="split or aggregate, for those steps of a batch"
+    )
+    label: str | None = Field(
+        default=None, description="of a batch's children, listed with `batch`: what differs "
+        "between their inputs", examples=["reads=48213/5/1, k=31"],
+    )
+    star: bool | None = Field(default=None, description="true if the caller has put one on it")
+    labels: list[str] | None = Field(
+        default=None, description="those that the caller has put on it", examples=[["paper 2"]]
+    )
+    scheduler_id: str | None = Field(default=None, description="in the scope all")
+    limit_s: float | None = Field(
+        default=None, description="how long it may run; in the scope all"
+    )
 
 
 class CountOf(BaseModel):
@@ -127,11 +142,13 @@ class Facets(BaseModel):
 
 
 class Group(BaseModel):
-    """The jobs of one workspace. title is null if it has none, is deleted, or cannot be told."""
+    """The jobs of one workspace. title is null if it has none, is deleted, or cannot be told the
+    caller."""
 
     ws_id: int | None = Field(description="null: jobs in no workspace")
     title: str | None
     owner: str | None
+    deleted: bool = Field(examples=[False], description="true: known to be deleted")
     counts: dict[str, int] = Field(examples=[{"running": 2, "queued": 5}])
 
 
@@ -154,12 +171,16 @@ _DESCRIBED = {
     "node": "host of the newest run",
     "batch": "id of a batch: list its children",
     "error": "error code, 0 to 6",
+    "failure": "what failed children say, as GET /batches/{id}/errors groups them",
     "ended_by": "who cancelled: user, admin, automation, batch, server",
     "from": "from this time on: ms, or ISO",
     "to": "before this time",
     "min_wait": "waited at least: seconds, or 90s, 10m, 2h, 1d",
     "min_run": "ran at least",
     "q": "start of an id, part of an app's name or of a narrative's title",
+    "star": "true: those on which the caller has put a star",
+    "label": "those on which the caller has put this label",
+    "scheduler": "id at HTCondor or Slurm; administrators, with scope=all",
 }
 WORD_PARAMETERS: dict[str, Any] = {
     "parameters": [

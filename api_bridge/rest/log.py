@@ -80,17 +80,20 @@ class SearchAnswer(BaseModel):
     next: int | None = Field(description="the `from` that goes on from here; null: no more")
 
 
-class _Searches:
-    """So many searches at a time."""
+class Turns:
+    """So many of what takes long at a time. busy: what is said to those for whom there is not even
+    a place to wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy: str) -> None:
+        self._busy = busy
         self._free = asyncio.Semaphore(_SEARCHES)
         self._asked = 0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn; TooMany if too many do."""
         if self._asked >= _SEARCHES + _WAITING_SEARCHES:
-            raise TooMany("Too many logs are searched at the moment: please try again", 2)
+            raise TooMany(self._busy, 2)
         self._asked += 1
         try:
             async with self._free:
@@ -104,7 +107,7 @@ def router(rest: Rest) -> APIRouter:
     routes = APIRouter(
         prefix="/jobs/{job_id}/log", tags=["logs"], responses={**ERRORS, **NOT_FOUND}
     )
-    searches = _Searches()
+    searches = Turns("Too many logs are searched at the moment: please try again")
     followers: list[LogFollow] = []
 
     def follow() -> LogFollow:

@@ -18,6 +18,10 @@ class Me(BaseModel):
     is_admin: bool = Field(description="may change what belongs to others")
     is_admin_reader: bool = Field(description="may read what belongs to others")
     may_write: bool = Field(description="may change anything at all")
+    narrative_url: str | None = Field(
+        examples=["https://narrative.kbase.us"],
+        description="of KBase's Narrative: /narrative/NUMBER leads to one; null: no links",
+    )
     service_version: str = Field(examples=["0.1.0"])
     as_of: int = Field(examples=[1727185950123], description="the server's time, ms")
 
@@ -36,6 +40,7 @@ def router(rest: Rest) -> APIRouter:
                 is_admin=caller.can_admin,
                 is_admin_reader=caller.can_admin_read,
                 may_write=visitor.may_write,
+                narrative_url=rest.engine.settings.narrative_url or None,
                 service_version=rest.engine.settings.service_version,
                 as_of=to_ms(now_s()),
             ),

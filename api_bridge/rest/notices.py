@@ -42,7 +42,8 @@ class NoticeSettings(BaseModel):
         description="the channels whose address is confirmed; e-mail and Slack need it",
     )
     channels: list[str] = Field(
-        examples=[["email", "slack"]], description="those that this service has"
+        examples=[["page", "email", "slack"]],
+        description="those that this service has; `page` always, and it needs no address",
     )
     newest: list[Told]
 

@@ -142,6 +142,7 @@ async def groups(listing: Listing) -> dict[str, Any]:
                 "ws_id": wsid,
                 "title": told.title if told else None,
                 "owner": told.owner if told else None,
+                "deleted": bool(told and told.deleted),
                 "counts": dict(found[wsid].most_common()),
             }
         )

@@ -24,7 +24,7 @@ from ee2_jobs.browse.query import (
     live_batches_query,
     too_slow,
 )
-from ee2_jobs.browse.rows import FIELDS, Row, batch_state, rows
+from ee2_jobs.browse.rows import FIELDS, Facts, Row, batch_state, facts, rows_of
 from ee2_jobs.browse.scope import reach as reach_of
 from ee2_jobs.browse.words import Filter
 from ee2_jobs.engine import Engine
@@ -78,6 +78,21 @@ class Listing:
         return f"jobs {self.scope} {self.caller.user} {self.sort} {self.reach.attempts} " + str(
             self.sought
         )
+
+    @property
+    def shared_name(self) -> str | None:
+        """The same for lists of other callers too if they ask for the same records; None if nobody
+        else's does."""
+        if self.sought.batch is None and self.scope == "readable":
+            return None
+        if self.reach.picked is not None:
+            return None  # by the caller's own stars, say
+        whose = self.caller.user if self.sought.batch is None and self.scope == "mine" else ""
+        live = None if self.live_batches is None else sorted(self.live_batches)
+        return repr((
+            self.scope, whose, self.sort, self.reach.attempts, str(self.sought),
+            sorted(self.titled), live,
+        ))  # fmt: skip
 
     def branches(self, place: Place | None = None) -> list[Branch]:
         """Its queries."""
@@ -142,7 +157,15 @@ class Listing:
 
     async def rows(self, jobs: Sequence[Document]) -> list[Row]:
         """The rows of records of this list."""
-        return await rows(self.engine, self.caller, jobs, as_admin=self.scope == "all")
+        return await self.rows_of(await self.facts(jobs))
+
+    async def facts(self, jobs: Sequence[Document]) -> list[Facts]:
+        """What the rows of records tell, the same for all who may see them."""
+        return await facts(self.engine, jobs, self.sought.batch)
+
+    async def rows_of(self, told: Sequence[Facts]) -> list[Row]:
+        """The rows for this caller."""
+        return await rows_of(self.engine, self.caller, told, as_admin=self.scope == "all")
 
 
 async def open_list(

@@ -18,14 +18,18 @@ from typing import Any, Literal
 
 from bson import ObjectId
 
+from ee2_jobs.alike import pattern
 from ee2_jobs.browse.words import ENDED_BY, Filter
 from ee2_jobs.errors import InvalidInput
-from ee2_jobs.model import LIVE, Document
+from ee2_jobs.model import LIVE, Document, Status
 
 Sort = Literal["created", "-created", "finished", "-finished"]
 SORTS: tuple[Sort, ...] = ("created", "-created", "finished", "-finished")
 TOP: Document = {"batch_id": None, "superseded": None}
 """What lists show on their top level; as the indexes' partialFilterExpression has it."""
+# The indexes of live jobs have it so. Beside a list of some of the states it has to be in a query
+# in these very words: MongoDB takes no such index for a part of them, or reads through all of it.
+_LIVE: Document = {"status": {"$in": list(LIVE)}}
 MAX_MS = 3000
 _HEX = re.compile(r"[0-9a-fA-F]{4,24}")
 _LAST_SECOND = 2**32 - 1
@@ -45,12 +49,14 @@ class Part:
 @dataclass(frozen=True)
 class Reach:
     """What a list may show: the parts together. only_live: of what has not ended only. name: the
-    same for the same reach, for cursors. attempts: superseded attempts as well."""
+    same for the same reach, for cursors. attempts: superseded attempts as well. picked: only these
+    jobs, and of them also children of batches and superseded attempts."""
 
     name: str
     parts: Sequence[Part]
     only_live: bool = False
     attempts: bool = False
+    picked: Sequence[ObjectId] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,10 +110,14 @@ def branches(
             del top["batch_id"]
         narrow = _narrowed(part, sought)
         base = [{**narrow.query, **top}, *wanted]
+        if reach.picked is not None:
+            base = [narrow.query, {"_id": {"$in": list(reach.picked)}}, *wanted]
         if by_end:
             found += _ended(narrow, base, sought, attempts=reach.attempts)
         else:
             found += _by_submission(narrow, base, sought, reach, live_batches)
+    if reach.picked is not None:
+        found = [replace(branch, hint="_id_") for branch in found]
     return [_bounded(branch, sought, sort, place) for branch in found]
 
 
@@ -194,21 +204,24 @@ def _live(
     hint = None if attempts else hints.get(part.index)
     if part.index == "all" and (sought.group is not None or sought.node is not None):
         hint = None  # these have indexes of their own
-    states: Document = {"status": {"$in": sorted(sought.live)}, "batch_end": None}
+    states: list[Document] = [{**_LIVE, "batch_end": None}]
+    if sought.live != set(LIVE):
+        states.append({"status": {"$in": sorted(sought.live)}})
     if live_batches is None or part.index == "batch":
-        return [Branch(_and(*base, states), hint)]
-    found = [Branch(_and(*base, states, {"batch_job": {"$ne": True}}), hint)]
+        return [Branch(_and(*base, *states), hint)]
+    found = [Branch(_and(*base, *states, {"batch_job": {"$ne": True}}), hint)]
     if live_batches:
         found.append(Branch(_and(*base, {"_id": {"$in": list(live_batches)}}), "_id_"))
     return found
 
 
 def live_batches_query(part: Part, sought: Filter) -> Branch:
-    """The live batches of a part: their own record does not tell their state."""
+    """The live batches of a part. Their own record does not tell their state: it is `created` until
+    a batch is cancelled (rule C-10), so that nothing else needs to be looked at."""
     hints = {"user": "live_user", "ws": "live_ws", "all": "live_all"}
     narrow = _narrowed(part, sought)
     query = {
-        **narrow.query, **TOP, "status": {"$in": list(LIVE)}, "batch_end": None, "batch_job": True
+        **narrow.query, **TOP, "status": Status.CREATED.value, "batch_end": None, "batch_job": True
     }
     return Branch(query, hints.get(narrow.index))
 
@@ -240,6 +253,8 @@ def _conditions(sought: Filter, *, now_s: float, titled: Collection[int]) -> lis
         found.append({_METHOD if "." in sought.app else _APP: sought.app})
     if sought.module is not None:
         found.append({_METHOD: {"$regex": f"^{re.escape(sought.module)}\\."}})
+    if sought.failure is not None:
+        found.append({"status": "error", "errormsg": {"$regex": pattern(sought.failure)}})
     if sought.ended_by is not None:
         found.append({"status": "terminated", "terminated_code": int(ENDED_BY[sought.ended_by])})
     created: Document = {"$divide": [{"$toLong": {"$toDate": "$_id"}}, 1000]}

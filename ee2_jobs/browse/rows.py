@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bson import ObjectId
@@ -11,16 +12,20 @@ from ee2_jobs.browse.words import ENDED_BY
 from ee2_jobs.engine import Engine
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import LIVE, Document, Status, to_ms
+from ee2_jobs.page.labels import STEPS, labels
+from ee2_jobs.page.permits import parents_of
 from ee2_jobs.retry import RETRYABLE
-from ee2_jobs.rights import in_workspace
+from ee2_jobs.rights import Level, permitted
+from ee2_jobs.tags import tags_of
 from ee2_jobs.waiting import Standing, batch_standings
 from ee2_jobs.workspaces import Narrative
 
 FIELDS = (
-    "user", "wsid", "authstrat", "shared", "status", "queued", "running", "finished", "updated",
-    "batch_job", "batch_id", "batch_end", "retry_parent", "superseded", "claim.host", "error_code",
-    "errormsg", "terminated_code", "time_limit_s", "job_input.app_id", "job_input.method",
-    "job_input.requirements.clientgroup", "index", "usage.cpu_user_s", "usage.cpu_system_s",
+    "user", "wsid", "authstrat", "shared", "managers", "status", "queued", "running", "finished",
+    "updated", "batch_job", "batch_id", "batch_end", "retry_parent", "superseded", "claim.host",
+    "error_code", "errormsg", "terminated_code", "time_limit_s", "job_input.app_id",
+    "job_input.method", "job_input.requirements.clientgroup", "index", "usage.cpu_user_s",
+    "usage.cpu_system_s", "role", "scheduler_id",
 )
 MAX_ERROR_CHARS = 160
 MAX_TITLE_CHARS = 60
@@ -30,27 +35,69 @@ Row = dict[str, Any]
 """See `Row` in `api_bridge/rest/lists.py`; what is not known or not so is left out."""
 
 
-async def rows(
-    engine: Engine, caller: Caller, jobs: Sequence[Document], *, as_admin: bool
-) -> list[Row]:
-    """The rows of records that were read with FIELDS, in their order. as_admin: the list is shown
-    to an administrator as such."""
+@dataclass(frozen=True)
+class Facts:
+    """A record that was read with FIELDS, and what its row tells besides, the same for everybody.
+    batch: of a batch, how it stands. attempt: which one it is, if it is not the first. label: of a
+    child, what differs between the inputs."""
+
+    job: Document
+    batch: Standing | None
+    attempt: int | None
+    label: str | None = None
+
+
+async def facts(
+    engine: Engine, jobs: Sequence[Document], batch_id: str | None = None
+) -> list[Facts]:
+    """The facts of records that were read with FIELDS, in their order. batch_id: they are children
+    of this batch."""
     standings = await batch_standings(engine.store, [j for j in jobs if j.get("batch_job")])
-    titles = await narratives(engine, caller, jobs)
     attempts = await _attempts(engine, jobs)
-    writable = await _writable(engine, caller, jobs, as_admin)
-    apps = await engine.catalog.titles()
+    differ: Mapping[ObjectId, str] = {}
+    if batch_id is not None and jobs:
+        differ = await labels(engine.store, batch_id, [job["_id"] for job in jobs])
     return [
-        _row(
-            job,
-            standings.get(str(job["_id"])),
-            titles.get(job.get("wsid") or 0),
-            attempts.get(str(job["_id"])),
-            apps,
-            may_write=str(job["_id"]) in writable,
+        Facts(
+            job, standings.get(str(job["_id"])), attempts.get(str(job["_id"])),
+            differ.get(job["_id"]),
         )
         for job in jobs
-    ]
+    ]  # fmt: skip
+
+
+async def rows_of(
+    engine: Engine, caller: Caller, told: Sequence[Facts], *, as_admin: bool
+) -> list[Row]:
+    """The rows of records, in their order, with what this caller may know and do. as_admin: the
+    list is shown to an administrator as such."""
+    jobs = [one.job for one in told]
+    titles = await narratives(engine, caller, jobs)
+    manageable = await _manageable(engine, caller, jobs, as_admin)
+    apps = await engine.catalog.titles()
+    noted = await tags_of(engine.store, caller.user, [job["_id"] for job in jobs])
+    found = []
+    for one in told:
+        own = noted.get(one.job["_id"], {})
+        more = {
+            "label": one.label,
+            "star": own.get("star") or None,
+            "labels": own.get("labels") or None,
+            "scheduler_id": one.job.get("scheduler_id") if as_admin else None,
+            "limit_s": one.job.get("time_limit_s") if as_admin else None,
+        }
+        row = _row(
+            one.job,
+            one.batch,
+            titles.get(one.job.get("wsid") or 0),
+            one.attempt,
+            apps,
+            may_cancel=(job_id := str(one.job["_id"])) in manageable,
+            # A child is run again by who may manage its batch, too (retry.py).
+            may_retry={job_id, one.job.get("batch_id") or job_id} <= manageable,
+        )
+        found.append(row | {name: value for name, value in more.items() if value is not None})
+    return found
 
 
 async def narratives(
@@ -76,18 +123,18 @@ async def _attempts(engine: Engine, jobs: Sequence[Document]) -> dict[str, int]:
     }
 
 
-async def _writable(
+async def _manageable(
     engine: Engine, caller: Caller, jobs: Sequence[Document], as_admin: bool
 ) -> set[str]:
-    """The ids of those that the caller may cancel and retry."""
+    """The ids of those of the jobs, and of the batches of those that have failed, that the caller
+    may cancel and retry."""
+    parents = await parents_of(engine, [job for job in jobs if job["status"] in RETRYABLE])
+    everything = [*jobs, *parents]
     if as_admin and caller.can_admin:
-        return {str(job["_id"]) for job in jobs}
-    mine = {str(job["_id"]) for job in jobs if job["user"] == caller.user}
-    others = [j for j in jobs if j["user"] != caller.user and in_workspace(j)]
-    if others and not as_admin:
-        rights = await engine.workspaces.permissions(caller, {job["wsid"] for job in others})
-        mine |= {str(job["_id"]) for job in others if rights.get(job["wsid"]) in ("w", "a")}
-    return mine
+        return {str(job["_id"]) for job in everything}
+    if as_admin:
+        everything = [job for job in everything if job["user"] == caller.user]
+    return await permitted(engine, caller, everything, Level.MANAGE)
 
 
 def batch_state(parent: Mapping[str, Any], standing: Standing | None) -> str:
@@ -112,7 +159,8 @@ def _row(
     attempt: int | None,
     apps: Mapping[str, str],
     *,
-    may_write: bool,
+    may_cancel: bool,
+    may_retry: bool,
 ) -> Row:
     job_input = job.get("job_input") or {}
     status = batch_state(job, batch) if job.get("batch_job") else job["status"]
@@ -134,6 +182,7 @@ def _row(
         "narrative": narrative.title if narrative else None,
         "batch_id": job.get("batch_id"),
         "index": job.get("index") if job.get("batch_id") else None,
+        "role": job.get("role") if job.get("role") in STEPS else None,
         "retry_of": job.get("retry_parent"),
         "attempt": attempt,
         "group": (job_input.get("requirements") or {}).get("clientgroup"),
@@ -160,8 +209,8 @@ def _row(
     if job.get("superseded"):
         row["superseded"] = True
         failed = False
-    row["can_cancel"] = (may_write and live) or None
-    row["can_retry"] = (may_write and failed) or None
+    row["can_cancel"] = (may_cancel and live) or None
+    row["can_retry"] = (may_retry and failed) or None
     return {name: value for name, value in row.items() if value is not None}
 
 

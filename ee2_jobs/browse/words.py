@@ -11,10 +11,14 @@
 | `node` | host of the newest run |
 | `batch` | id of a batch: its children are listed |
 | `error` | error code, 0 to 6 |
+| `failure` | what failed children of a batch say, as the page of the batch groups them |
 | `ended_by` | who cancelled: `user`, `admin`, `automation`, `batch`, `server` |
 | `from`, `to` | time, ms since the epoch or ISO: of the end if the list is sorted by that |
 | `min_wait`, `min_run` | a duration: seconds, or `90s`, `10m`, `2h`, `1d` |
 | `q` | the start of an id, a part of an app's name or of a narrative's title |
+| `star` | `true`: jobs on which the caller has put a star |
+| `label` | jobs on which the caller has put this label |
+| `scheduler` | id of the scheduler: HTCondor's cluster.proc, or Slurm's; for administrators |
 
 Other words are no concern of ours: clients keep theirs beside these.
 """
@@ -28,8 +32,8 @@ from dataclasses import dataclass, fields
 from ee2_jobs.errors import InvalidInput
 from ee2_jobs.model import LIVE, TERMINAL, ErrorCode, Status, TerminatedCode, parse_time_s
 
-WORDS = ("status", "app", "module", "user", "ws", "group", "node", "batch", "error", "ended_by",
-         "from", "to", "min_wait", "min_run", "q")
+WORDS = ("status", "app", "module", "user", "ws", "group", "node", "batch", "error", "failure",
+         "ended_by", "from", "to", "min_wait", "min_run", "q", "star", "label", "scheduler")
 ENDED_BY = {
     "user": TerminatedCode.BY_USER,
     "admin": TerminatedCode.BY_ADMIN,
@@ -39,6 +43,7 @@ ENDED_BY = {
 }
 _ALL = frozenset((*LIVE, *TERMINAL))
 _MAX_CHARS = 200
+_MAX_FAILURE_CHARS = 400
 _MAX_S = 2**32 - 1
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd]?)")
@@ -59,12 +64,16 @@ class Filter:
     node: str | None = None
     batch: str | None = None
     error: int | None = None
+    failure: str | None = None
     ended_by: str | None = None
     from_s: float | None = None
     to_s: float | None = None
     min_wait_s: float | None = None
     min_run_s: float | None = None
     q: str | None = None
+    star: bool = False
+    label: str | None = None
+    scheduler: str | None = None
 
     @property
     def live(self) -> frozenset[str]:
@@ -87,6 +96,11 @@ class Filter:
 def parse(words: Mapping[str, str]) -> Filter:
     """The filter that the words say; an empty value is no filter. InvalidInput names the word."""
     given = {name: text for name in WORDS if (text := words.get(name, "").strip())}
+    # What apps say may be of any letters.
+    failure = given.pop("failure", None)
+    # MongoDB takes no pattern with a NUL.
+    if failure is not None and (len(failure) > _MAX_FAILURE_CHARS or "\0" in failure):
+        raise _wrong("failure", f"at most {_MAX_FAILURE_CHARS} characters without NUL", failure)
     for name, text in given.items():
         if len(text) > _MAX_CHARS or not text.isprintable():
             raise _wrong(name, f"at most {_MAX_CHARS} characters, all of which can be seen", text)
@@ -100,6 +114,8 @@ def parse(words: Mapping[str, str]) -> Filter:
     start_s, end_s = _time("from", given.get("from")), _time("to", given.get("to"))
     if start_s is not None and end_s is not None and start_s > end_s:
         raise InvalidInput("from and to: from must not be later than to")
+    if given.get("star", "true") != "true":
+        raise _wrong("star", "true, or left out", given["star"])
     statuses = _statuses(given.get("status"))
     if statuses is not None and error is not None and Status.ERROR not in statuses:
         raise InvalidInput("status and error: only jobs in status error have an error code")
@@ -117,12 +133,16 @@ def parse(words: Mapping[str, str]) -> Filter:
         node=given.get("node"),
         batch=batch.lower() if batch else None,
         error=error,
+        failure=failure,
         ended_by=ended_by,
         from_s=start_s,
         to_s=end_s,
         min_wait_s=_duration("min_wait", given.get("min_wait")),
         min_run_s=_duration("min_run", given.get("min_run")),
         q=given.get("q"),
+        star="star" in given,
+        label=given.get("label"),
+        scheduler=given.get("scheduler"),
     )
 
 

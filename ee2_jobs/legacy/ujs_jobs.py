@@ -43,7 +43,8 @@ from ee2_jobs.workspaces import Permission
 WORKSPACE = "kbaseworkspace"
 # What of a record a view has no use for.
 WITHOUT_LARGE = {"job_output": 0, "job_input.params": 0, "condor_job_ads": 0, "child_jobs": 0}
-_FACTS = {"user": 1, "wsid": 1, "authstrat": 1, "shared": 1, "status": 1, "scheduler_type": 1,
+_FACTS = {"user": 1, "wsid": 1, "authstrat": 1, "shared": 1, "managers": 1, "status": 1,
+          "scheduler_type": 1,
           "batch_job": 1, "child_jobs": 1}  # fmt: skip
 
 
@@ -275,7 +276,7 @@ async def cancel(engine: Engine, caller: Caller, job_id: Any, status: Any) -> No
     oid = legal_id(job_id)
     told = _message(status)
     no_job = NotFound(f"There is no job {job_id} that may be canceled by user {caller.user}")
-    job = await _changeable(engine, caller, oid, Level.WRITE, no_job)
+    job = await _changeable(engine, caller, oid, Level.MANAGE, no_job)
     await _terminate(engine, caller, job, no_job, told)
     await cancel_children(engine.store, job)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from cachetools import TTLCache
+
 from ee2_jobs.errors import Denied, TooMany
 from ee2_jobs.limits import sizes, users
 from ee2_jobs.limits.live import waiting_jobs
@@ -13,6 +15,10 @@ from ee2_jobs.limits.words import ANY
 from ee2_jobs.store import Store
 
 RETRY_AFTER_S = 60
+# What is only meant to end a flood need not be counted at each call: how many jobs of a user wait,
+# with those added here since. Another process's calls are seen that much later.
+_COUNTED_S = 5.0
+_waiting: TTLCache[tuple[str, str], list[int]] = TTLCache(10_000, _COUNTED_S)
 
 
 async def admit(
@@ -22,13 +28,15 @@ async def admit(
     apps: Collection[str],
     *,
     name: Callable[[int], str],
+    most_waiting: int,
     children: int | None = None,
     count: int | None = None,
 ) -> TimeRules:
     """Check new jobs against the user's limits; the rules on run time that count for them.
 
     needs: of each job, as `job_input.requirements` of its record. apps: their methods. name: what
-    job n is called, in messages. children: of a batch, how many jobs it has. count: how many jobs
+    job n is called, in messages. most_waiting: how many jobs of a user may wait if nobody has set a
+    ceiling. children: of a batch, how many jobs it has. count: how many jobs
     are added to those that wait; as many as `needs` if left out.
 
     Raises Denied if the user may not start jobs, InvalidInput for a job or a batch that is too
@@ -39,8 +47,9 @@ async def admit(
     found = await store.limits.find({"_id": {"$in": keys}}).to_list()
     _require_may_start(user, [one for one in found if one["kind"] == "user"])
     of_sizes = [sizes.from_document(one) for one in found if one["kind"] == "size"]
+    ceilings = sizes.ceilings_from(of_sizes, user)
+    new = len(needs) if count is None else count
     if of_sizes:
-        ceilings = sizes.ceilings_from(of_sizes, user)
         if children is not None:
             ceilings.check_children(children, "The batch has")
         checked: set[int] = set()
@@ -48,7 +57,11 @@ async def admit(
             if id(need) not in checked:
                 ceilings.check_job(need, name(n))
                 checked.add(id(need))
-        await _require_room(store, user, ceilings, len(needs) if count is None else count)
+    if (most := ceilings.of("waiting")) is not None:
+        words = ceilings.by_figure["waiting"].words("waiting")
+        await _require_room(store, user, most, new, words)
+    else:
+        await _require_usual_room(store, user, most_waiting, new)
     return rules_from(found)
 
 
@@ -62,18 +75,25 @@ def _require_may_start(user: str, found: Sequence[dict[str, Any]]) -> None:
         )
 
 
-async def _require_room(store: Store, user: str, ceilings: sizes.Ceilings, new: int) -> None:
-    most = ceilings.of("waiting")
-    if most is None:
-        return
+async def _require_usual_room(store: Store, user: str, most: int, new: int) -> None:
+    key = (store.db.name, user)
+    counted = _waiting.get(key)
+    if counted is None or counted[0] + new > most:
+        words = f"{most:,} waiting jobs for who has no other ([ee2] max_waiting_jobs)"
+        counted = _waiting[key] = [await _require_room(store, user, most, new, words)]
+    counted[0] += new
+
+
+async def _require_room(store: Store, user: str, most: int, new: int, words: str) -> int:
+    """How many jobs wait. words: the ceiling, in messages."""
     waiting = await waiting_jobs(store, user, most + 1) if new <= most else 0
     if waiting + new > most:
         what = f"{new:,} more jobs" if new > 1 else "one more job"
         have = f"at least {most:,}" if waiting > most else f"{waiting:,}"
         text = f"; {have} of them wait now" if new <= most else ""
         raise TooMany(
-            f"User {user} cannot have {what} wait: the ceiling is "
-            f"{ceilings.by_figure['waiting'].words('waiting')}{text}. "
+            f"User {user} cannot have {what} wait: the ceiling is {words}{text}. "
             "Send fewer at once, or wait until some have started",
             RETRY_AFTER_S,
         )
+    return waiting

@@ -13,6 +13,7 @@ from typing import Any
 from ee2_jobs.model import LIVE, WAITING, Document, Status, now_s
 from ee2_jobs.notices import wishes as wished
 from ee2_jobs.notices.sending import notice_document, put
+from ee2_jobs.notices.watches import collect_watched
 from ee2_jobs.notices.wishes import Wishes
 from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
@@ -30,15 +31,18 @@ _Wanted = Mapping[str, tuple[Wishes, frozenset[str]]]
 async def collect(store: Store, settings: Settings, *, dry_run: bool = False) -> int:
     """Put the messages that have become due into the outbox; how many are new. Nothing of what
     ended before the first call is told. dry_run: only count."""
-    if not wished.offered(settings):
-        return 0
     made, seen_s = await _of_ended(store)
     made += await _of_live(store, "long_wait")
     made += await _of_live(store, "long_run")
+    of_watched, over = await collect_watched(store, settings)
+    # What the settings ask for anyway is told in those words, and once.
+    made += [one for one in of_watched if one["_id"] not in {other["_id"] for other in made}]
     if dry_run:
         known = store.notices.find({"_id": {"$in": [one["_id"] for one in made]}}, {"_id": 1})
         return len(made) - len(await known.to_list())
     new = await put(store, made)
+    if over:
+        await store.watches.delete_many({"_id": {"$in": over}})
     await store.marks.update_one({"_id": MARK}, {"$max": {"until": seen_s}}, upsert=True)
     return new
 
@@ -127,7 +131,7 @@ def _messages(
         if event in ("end", "batch_done", "failure") and body["took_s"] < wishes.quiet_s:
             continue
         for channel in dict.fromkeys(wishes.events.get(event, ())):
-            to = wished.address(wishes, confirmed, channel)
+            to = wished.address(user, wishes, confirmed, channel)
             if to is not None:
                 made.append(
                     notice_document(f"{key}.{user}.{channel}", user, channel, to, event, body)

@@ -1,10 +1,11 @@
 """How far each message has come: an outbox of its own, because no message may arrive twice.
 
-Documents in `ee2_notices`: {_id (what it is about, who gets it, by which channel), user, channel,
-to, event, body, state, at, next, tries, error, gone}. `state` goes from `due` to `sending` to
-`sent`. One that was certainly not taken is `due` again, a while later; after LAST_TRY_S it is
-`given_up`. Of one that may or may not have been taken (the connection broke after it was written,
-or this service died in that moment) nobody can know: it is `unclear`, and is not sent again.
+Documents in `ee2_notices`: {_id (what it is about, who gets it, by which channel), about, user,
+channel, to, event, body, state, at, next, tries, error, gone, read}. `state` goes from `due` to
+`sending` to `sent`. One that was certainly not taken is `due` again, a while later; after
+LAST_TRY_S it is `given_up`. Of one that may or may not have been taken (the connection broke after
+it was written, or this service died in that moment) nobody can know: it is `unclear`, and is not
+sent again.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ _DUPLICATE = 11000
 def notice_document(
     key: str, user: str, channel: str, to: str, event: str, body: Document
 ) -> Document:
-    """A message that is due. key: the same for the same message, whoever makes it. body: what
-    `words` makes the text from."""
+    """A message that is due; in the page it is told as soon as it stands there. key: the same for
+    the same message, whoever makes it. body: what `words` makes the text from."""
     now = now_s()
+    in_page: Document = {"state": "sent", "sent": now} if channel == "page" else {}
     return {
         "_id": key,
+        # What it is about, for the user: the same on all channels.
+        "about": key.removesuffix(f".{channel}").removesuffix(f".{user}"),
         "user": user,
         "channel": channel,
         "to": to,
@@ -48,6 +52,7 @@ def notice_document(
         "next": now,
         "tries": 0,
         "gone": datetime.now(UTC) + timedelta(days=KEPT_DAYS),
+        **in_page,
     }
 
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pymongo.errors import DuplicateKeyError
 
 from ee2_jobs.errors import InvalidInput, WrongState
 from ee2_jobs.identity import Caller
@@ -24,7 +25,9 @@ from ee2_jobs.notices.sending import notice_document
 from ee2_jobs.settings import Settings
 from ee2_jobs.store import Store
 
-CHANNELS = ("email", "slack", "webhook")
+PAGE = "page"
+"""In the page of jobs: needs no address, and every service has it."""
+CHANNELS = (PAGE, "email", "slack", "webhook")
 # Whoever is reached there must have said so: nobody can have messages sent to somebody else.
 TO_CONFIRM = ("email", "slack")
 EVENTS = ("end", "failure", "batch_done", "long_wait", "long_run")
@@ -47,7 +50,7 @@ class Wishes(BaseModel):
     events: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="for each of end, failure, batch_done, long_wait, long_run the channels "
-        "(email, slack, webhook) on which to tell it",
+        "(page, email, slack, webhook) on which to tell it",
         examples=[{"failure": ["email"], "batch_done": ["email", "slack"]}],
     )
     email: str | None = Field(
@@ -93,7 +96,7 @@ def parse_wishes(value: Any) -> Wishes:
                     f'events.{event}: there is no channel "{channel}"; there are '
                     f"{', '.join(CHANNELS)}"
                 )
-            if getattr(wishes, channel) is None:
+            if channel != PAGE and getattr(wishes, channel) is None:
                 raise InvalidInput(
                     f"events.{event} names the channel {channel}, and {channel} is not set"
                 )
@@ -111,8 +114,8 @@ def _check(value: str | None, pattern: re.Pattern[str], field: str, what: str) -
 
 
 def offered(settings: Settings) -> tuple[str, ...]:
-    """The channels that this service has (`[ee2] notice_channels`)."""
-    return tuple(c for c in CHANNELS if c in settings.notice_channels.split(","))
+    """The channels that this service has: the page, and `[ee2] notice_channels`."""
+    return tuple(c for c in CHANNELS if c == PAGE or c in settings.notice_channels.split(","))
 
 
 async def get_wishes(store: Store, user: str) -> tuple[Wishes, frozenset[str]]:
@@ -138,7 +141,7 @@ async def set_wishes(
     if missing:
         raise InvalidInput(
             f"This service does not send by {' or '.join(missing)}; it sends by "
-            f"{', '.join(offered(settings)) or 'nothing: an administrator has to set it up'}"
+            f"{', '.join(offered(settings))}"
         )
     before = await store.notice_settings.find_one({"_id": caller.user}) or {}
     _, confirmed = _known({**before, **wishes.model_dump()})
@@ -202,37 +205,57 @@ async def confirm(store: Store, caller: Caller, channel: Any, code: Any) -> None
 async def send_test(store: Store, settings: Settings, caller: Caller, channel: Any) -> None:
     """Have a message sent to the caller, to see whether it arrives."""
     if channel not in offered(settings):
-        ways = ", ".join(offered(settings))
-        raise InvalidInput(
-            f"channel must be one of {ways}" if ways
-            else "This service sends no messages yet: an administrator has to set it up"
-        )
+        raise InvalidInput(f"channel must be one of {', '.join(offered(settings))}")
     wishes, confirmed = await get_wishes(store, caller.user)
-    to = address(wishes, confirmed, channel)
+    to = address(caller.user, wishes, confirmed, channel)
     if to is None:
         raise InvalidInput(
             f"Your settings have no {channel} to send to"
             + (", or it is not confirmed yet" if channel in TO_CONFIRM else "")
         )
     now = now_s()
-    result = await store.notice_settings.update_one(
-        {"_id": caller.user, "tested": {"$not": {"$gt": now - TEST_AGAIN_S}}},
-        {"$set": {"tested": now}},
-    )
-    if not result.matched_count:
-        raise WrongState("A test was sent a moment ago: wait a minute")
+    try:
+        # Whoever has never saved anything has no document yet.
+        await store.notice_settings.update_one(
+            {"_id": caller.user, "tested": {"$not": {"$gt": now - TEST_AGAIN_S}}},
+            {"$set": {"tested": now}, "$setOnInsert": {"events": {}}},
+            upsert=True,
+        )
+    except DuplicateKeyError:
+        raise WrongState("A test was sent a moment ago: wait a minute") from None
     key = f"test.{caller.user}.{round(now * 1000)}"
     await store.notices.insert_one(
         notice_document(key, caller.user, channel, to, "test", {"user": caller.user})
     )
 
 
-def address(wishes: Wishes, confirmed: Collection[str], channel: str) -> str | None:
+def address(
+    user: str, wishes: Wishes, confirmed: Collection[str], channel: str
+) -> str | None:
     """Where the user's messages of a channel go to; None if nowhere yet."""
+    if channel == PAGE:
+        return user
     if channel in TO_CONFIRM and channel not in confirmed:
         return None
     value: str | None = getattr(wishes, channel)
     return value
+
+
+def reached(
+    settings: Settings, user: str, wishes: Wishes, confirmed: Collection[str]
+) -> list[tuple[str, str]]:
+    """Every channel on which the user can be told something, with the address there."""
+    ways = [(c, address(user, wishes, confirmed, c)) for c in offered(settings)]
+    return [(channel, to) for channel, to in ways if to is not None]
+
+
+async def of_all(
+    store: Store, users: Collection[str]
+) -> dict[str, tuple[Wishes, frozenset[str]]]:
+    """What `get_wishes` says, of each of the users."""
+    found = store.notice_settings.find({"_id": {"$in": list(users)}})
+    kept = {d["_id"]: d async for d in found}
+    return {user: _known(kept.get(user, {})) for user in users}
 
 
 async def of_users(

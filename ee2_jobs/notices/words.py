@@ -121,6 +121,14 @@ def _long_run(body: Document) -> tuple[str, list[str]]:
     )
 
 
+def _watched(body: Document) -> tuple[str, list[str]]:
+    return "A job that you watch has ended", ["Its page says how."]
+
+
+def _watched_long(body: Document) -> tuple[str, list[str]]:
+    return "A job that you watch takes long", ["Its page says how it stands."]
+
+
 def _test(body: Document) -> tuple[str, list[str]]:
     return "Messages arrive", ["This is the message that you asked for to see whether it arrives."]
 
@@ -142,6 +150,8 @@ _WORDS: dict[str, Callable[[Document], tuple[str, list[str]]]] = {
     "batch_done": _batch,
     "long_wait": _long_wait,
     "long_run": _long_run,
+    "watched": _watched,
+    "watched_long": _watched_long,
     "test": _test,
     "code": _code,
 }

@@ -16,7 +16,8 @@ from ee2_jobs.page.words import code_words, sentence
 
 FEWEST, MOST = 2, 4
 MAX_PARAMS = 500
-_VALUE_BYTES = 500
+_VALUE_BYTES = 2000
+_ALL_BYTES = 500_000  # of all values together
 _LEAVES = 20_000  # of one job
 _NOT_HERE = ("job_output", "child_jobs", "condor_job_ads", "error")
 
@@ -71,10 +72,19 @@ async def compare(
             ("host", [side["host"] for side in sides]),
         )
     }
-    return {
-        "jobs": sides, "params": rows[:MAX_PARAMS], "more": max(0, len(rows) - MAX_PARAMS),
-        "same": same,
-    }  # fmt: skip
+    shown = _fitting(rows)
+    return {"jobs": sides, "params": shown, "more": len(rows) - len(shown), "same": same}
+
+
+def _fitting(rows: Sequence[Document]) -> list[Document]:
+    """The first of them that have a page's size together."""
+    left, shown = _ALL_BYTES, []
+    for row in rows[:MAX_PARAMS]:
+        left -= len(json_bytes(row))
+        if left < 0:
+            break
+        shown.append(row)
+    return shown
 
 
 def _number(value: Any) -> float:

@@ -19,7 +19,6 @@ from ee2_jobs.messages import created_s
 from ee2_jobs.model import (
     LIVE,
     TERMINAL,
-    WAITING,
     Document,
     StageName,
     Status,
@@ -27,12 +26,14 @@ from ee2_jobs.model import (
     now_s,
     to_ms,
 )
+from ee2_jobs.page import permits
+from ee2_jobs.page.links import narrative_href
 from ee2_jobs.page.outputs import produced
 from ee2_jobs.page.values import cut, json_bytes, shrunk
 from ee2_jobs.page.words import code_words, ended_by_words, reason_of, sentence
-from ee2_jobs.retry import RETRYABLE
-from ee2_jobs.rights import Level, in_workspace, not_found, permitted, require_admin, rights_in
+from ee2_jobs.rights import Level, enough, not_found, permitted, require_admin, rights_in
 from ee2_jobs.statistics.percentiles import ranks as ranks_of
+from ee2_jobs.tags import tags_of_one
 
 MAX_BYTES = 8000
 _CATALOG_S = 2.0
@@ -46,15 +47,15 @@ RunUrl = Callable[[str, str], str]
 
 @dataclass(frozen=True)
 class Held:
-    """A job's record, and what the caller may do with it: `r`, `w` or `a` (as its owner)."""
+    """A job's record, and what the caller may do with it, as of `rights.rights_in`."""
 
     job: Document
     right: str
 
     @property
-    def may_write(self) -> bool:
-        """Whether the job may be changed."""
-        return self.right in ("w", "a")
+    def may_manage(self) -> bool:
+        """Whether the job may be cancelled, run again and put back."""
+        return enough(self.right, Level.MANAGE)
 
 
 async def load(
@@ -90,8 +91,9 @@ async def job_page(
     as_admin: bool = False,
     run_url: RunUrl | None = None,
 ) -> Document:
-    """What the page shows, MAX_BYTES of JSON at most; times in ms. For the parent of a batch, where
-    to look instead. Administrators who ask as such get the record itself on top of that."""
+    """What the page shows, MAX_BYTES of JSON at most (besides the caller's own tags); times in ms.
+    For the parent of a batch, where to look instead. Administrators who ask as such get the record
+    itself on top of that."""
     held = await load(engine, caller, job_id, as_admin=as_admin, without=_NOT_HERE)
     job = held.job
     if job.get("batch_job"):
@@ -106,7 +108,12 @@ async def job_page(
         produced(engine.store, job),
         _ranks(engine, job, when),
     )
-    batch, run = await asyncio.gather(_batch(engine, job), _run(engine, job, run_url))
+    batch, run, tags, can = await asyncio.gather(
+        _batch(engine, job),
+        _run(engine, job, run_url),
+        tags_of_one(engine.store, caller.user, job["_id"]),
+        permits.can(engine, caller, held, attempts, as_admin=as_admin),
+    )
     page: Document = {
         "id": str(job["_id"]),
         "is_batch": False,
@@ -119,7 +126,7 @@ async def job_page(
         "reason": reason_of(job),
         "owner": cut(job["user"], 100),
         "app": app,
-        "narrative": _narrative(job, title),
+        "narrative": _narrative(engine, job, title),
         "timings": when,
         "ranks": ranks,
         "limit": _limit(job),
@@ -129,14 +136,15 @@ async def job_page(
         "attempts": attempts,
         "batch": batch,
         "output": output,
-        "shared": _shared(job, held, caller, as_admin),
-        "can": _can(held, caller, as_admin, attempts),
+        "shared": permits.shared(job, caller, as_admin),
+        "can": can,
         "run_url": run,
         "scheduler_id": cut(job.get("scheduler_id"), 60),
         "log_expired": _ms(job.get("log_expired")),
         "as_of": _ms(now_s()),
     }
     _fit(page)
+    page["tags"] = tags
     if as_admin:
         page["admin"] = _admin(job)
     return page
@@ -211,7 +219,7 @@ async def narrative_title(engine: Engine, caller: Caller, wsid: Any) -> str | No
     return None
 
 
-def _narrative(job: Mapping[str, Any], title: str | None) -> Document:
+def _narrative(engine: Engine, job: Mapping[str, Any], title: str | None) -> Document:
     cell = (job.get("job_input") or {}).get("narrative_cell_info") or {}
     return {
         "ws_id": job.get("wsid"),
@@ -219,6 +227,7 @@ def _narrative(job: Mapping[str, Any], title: str | None) -> Document:
         "cell_id": cut(cell.get("cell_id"), 80),
         "run_id": cut(cell.get("run_id"), 80),
         "tag": cut(cell.get("tag"), 40),
+        "href": narrative_href(engine.settings, job.get("wsid")),
     }
 
 
@@ -331,50 +340,17 @@ async def _run(
     return run_url(submission["shape"], submission_id) if submission else None
 
 
-def _shared(
-    job: Mapping[str, Any], held: Held, caller: Caller, as_admin: bool
-) -> Document | None:
-    """With whom the job is shared by name: for its owner and administrators."""
-    if in_workspace(dict(job)) or not (as_admin or job["user"] == caller.user):
-        return None
-    names = sorted(str(name) for name in job.get("shared") or ())
-    return {"users": [cut(name, 80) for name in names[:20]], "more": max(0, len(names) - 20)}
-
-
-def _can(
-    held: Held, caller: Caller, as_admin: bool, attempts: list[Document]
-) -> dict[str, bool]:
-    """What the caller may do with the job now."""
-    job, status = held.job, held.job["status"]
-    live_attempt = any(one["status"] in LIVE for one in attempts)
-    again = (
-        status in RETRYABLE
-        and not live_attempt
-        and bool((job.get("job_input") or {}).get("method"))
-        and job.get("role") != StageName.SPLIT.value
-    )
-    owns = as_admin or job["user"] == caller.user
-    return {
-        "cancel": held.may_write and status in LIVE,
-        "retry": held.may_write and again,
-        "share": held.may_write and owns and not in_workspace(job),
-        "reprioritise": held.may_write and status in WAITING,
-    }
-
-
 def _fit(page: Document) -> None:
     """Leave out what is least missed until the page has its size."""
-    for field, part, keep in (
-        ("output", "objects", 8), ("attempts", None, 4), ("output", "objects", 2),
-    ):  # fmt: skip
+    steps = (("output", "objects", 8), ("attempts", None, 4), ("output", "objects", 2))
+    for field, part, keep in steps:
         if len(json_bytes(page)) <= MAX_BYTES:
             return
         if part is None:
             page[field] = page[field][-keep:]
         else:
-            left = page[field][part][keep:]
+            page[field]["more"] += len(page[field][part][keep:])
             page[field][part] = page[field][part][:keep]
-            page[field]["more"] += len(left)
 
 
 def _admin(job: Document) -> Document:

@@ -161,7 +161,8 @@ def expect_batch(
         reason = facts.of_record(waiting[0])
         if reason.code in NO_TELLING:
             return Expected(None, None, ("until this is over nobody can say",))
-    running = [now - c.get("running", now) for c in children if c not in waiting]
+    runs = [c for c in children if c["status"] == Status.RUNNING.value]
+    running = [now - c.get("running", now) for c in runs]
     first = expect(waiting[0], facts, history, default, now) if waiting else None
     fewest, most = _parallel(children, len(running), facts, group)
     found = batch_end(len(waiting), running, (fewest, most), known[0])

@@ -12,6 +12,7 @@ from bson import ObjectId
 from pydantic import BaseModel, Field
 
 from ee2_jobs import silent
+from ee2_jobs.call_counts import Calls, last_minutes
 from ee2_jobs.engine import Engine
 from ee2_jobs.model import Document, to_ms
 from ee2_jobs.queue.capacity import GroupCapacity, Node, capacity, nodes
@@ -84,6 +85,9 @@ class Overview(BaseModel):
     largest_users: list[UserLoad]
     failures: list[AppFailures]
     silent: list[Standing] = Field(description="running jobs not heard of for 60 s")
+    calls: list[Calls] = Field(
+        description="of the API, all processes, in the last ten whole minutes, oldest first"
+    )
     as_of: int | None
     note: str | None
 
@@ -145,6 +149,7 @@ async def _make(engine: Engine, figures: Figures) -> Overview:
             )
             for job in quiet
         ],
+        calls=await last_minutes(engine.store),
         as_of=to_ms(figures.at_s) if figures.at_s is not None else None,
         note=figures.note,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cachetools import TTLCache
 from pydantic import BaseModel, Field
 
 from ee2_jobs.engine import Engine
@@ -23,6 +24,12 @@ from ee2_jobs.rights import Level, find_permitted, permitted, require_admin
 
 MAX_CHILDREN = 20_000
 MAX_IDS = 200
+# Of a batch: when it ends, and its first job in line. They take a look at all of its live jobs, so
+# all who ask within a moment share one.
+_KEPT_S = 3.0
+_batches: TTLCache[
+    tuple[str, str, float | None], tuple[Expected | None, Document | None]
+] = TTLCache(1000, _KEPT_S)
 
 
 class WaitingReason(BaseModel):
@@ -129,11 +136,15 @@ async def job_queue(
     default = engine.groups.default
     now = now_s()
     if job.get("batch_job"):
-        children = await _live_children(engine, str(job["_id"]))
-        expected = expect_batch(children, figures.facts, figures.history, default, now)
-        waiting = [c for c in children if c["status"] != Status.RUNNING.value]
-        shown = _first_in_line(figures, waiting) or job
-        return _answer(figures, caller, job, shown, expected if children else None, default)
+        key = (engine.store.db.name, str(job["_id"]), figures.at_s)
+        if (kept := _batches.get(key)) is None:
+            children = await _live_children(engine, str(job["_id"]))
+            end = expect_batch(children, figures.facts, figures.history, default, now)
+            waiting = [c for c in children if c["status"] != Status.RUNNING.value]
+            kept = end if children else None, _first_in_line(figures, waiting)
+            _batches[key] = kept
+        expected, first = kept
+        return _answer(figures, caller, job, first or job, expected, default)
     live = job["status"] in LIVE
     found = expect(job, figures.facts, figures.history, default, now) if live else None
     return _answer(figures, caller, job, job, found, default)

@@ -40,7 +40,7 @@ EVENTS_PER_CALL = 5000
 _AD = (
     "ClusterId ProcId JobStatus EE2_SUBMISSION EE2_STAGE EE2_TRY EE2_JOB_ID EnteredCurrentStatus"
     " HoldReason HoldReasonCode HoldReasonSubCode RemoveReason ExitCode ExitBySignal ExitSignal"
-    " NumJobStarts JobPrio RemoteHost LastRemoteHost EE2_ROUND EE2_ROUTE"
+    " NumJobStarts JobPrio RemoteHost LastRemoteHost EE2_ROUND EE2_ROUTE GridJobId"
 ).split()
 # What the admission has to know of a job.
 _PLACE = (

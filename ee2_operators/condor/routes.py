@@ -7,11 +7,16 @@ state. Pure functions, as in `submit`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ee2_jobs.client_groups import Route
 
+# The last word of a GridJobId: HTCondor's batch helper composes `slurm/DATE/ID`, with `@CLUSTER`
+# behind it where the partition names one; in another HTCondor pool it is the job's id there.
+_THERE = re.compile(r"slurm/\d{8}/(\d+)(?:@\S+)?|(\d+\.\d+)")
 # What sbatch says when nobody took the job because Slurm's controller does not run; the job is put
 # on hold with it, and tries again. (A time-out is another text: the job may have been taken then,
 # and must not be sent twice.)
@@ -34,6 +39,14 @@ class GridRoute:
 
     name: str
     words: Mapping[str, str]
+
+
+def batch_id_of(ad: Mapping[str, Any]) -> str | None:
+    """The id that a job of ours has where its route has taken it, from its `GridJobId`; None if it
+    has not got there, or stays in our pool."""
+    words = str(ad.get("GridJobId") or "").split()
+    match = _THERE.fullmatch(words[-1]) if len(words) > 1 else None
+    return match and (match[1] or match[2])
 
 
 def grid_route(name: str, route: Route) -> GridRoute:

@@ -21,7 +21,7 @@ def start_batch(stack: Stack, count: int = 50) -> list[str]:
         counts = stack.ee2("check_job", {"job_id": ids["batch_id"]})["child_counts"]
         return counts.get("completed", 0) >= 5 or None
 
-    until(some_ended, 60, lambda: "some children to end")
+    until(some_ended, 120, lambda: "some children to end")
     return [ids["batch_id"], *ids["child_job_ids"]]
 
 
@@ -70,5 +70,5 @@ def test_the_api_server_is_killed(stack: Stack) -> None:
             time.sleep(0.5)
             return None
 
-    until(back, 90, lambda: "the API server to come back")
+    until(back, 240, lambda: "the API server to come back")
     check_batch(stack, ids)

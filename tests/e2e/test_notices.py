@@ -40,7 +40,7 @@ def send(stack: Stack) -> None:
             assert state != "failed"
             return True if state == "success" else None
 
-        until(ended, 60, lambda: f"run {run} of ee2_notices")
+        until(ended, 120, lambda: f"run {run} of ee2_notices")
 
 
 def html_of(mail: Message) -> str:
@@ -68,7 +68,7 @@ def test_a_user_hears_of_the_end_of_a_batch(stack: Stack, mailbox: Mailbox) -> N
         # What ended a moment before the settings were made may be told as well.
         return [m for m in mailbox.mails if batch["batch_id"] in html_of(m)]
 
-    until(lambda: about_it() or None, 60, lambda: "the message")
+    until(lambda: about_it() or None, 120, lambda: "the message")
     (mail,) = about_it()
     assert "batch of ee2_test.echo" in str(mail["Subject"])
     newest = httpx.get(url, headers=mine).json()["newest"][0]

@@ -56,7 +56,7 @@ def test_a_changed_priority_reaches_the_pool(stack: Stack) -> None:
     ids = answer["child_job_ids"]
     until(
         lambda: stack.ee2("get_job_status", {"job_id": ids[-1]})["status"] == "queued" or None,
-        60,
+        180,
         lambda: "the batch to be in the pool",
     )
     asked = {"job_id": ids[-1], "priority": 20, "as_admin": 1}

@@ -53,14 +53,14 @@ def test_a_runner_that_hangs(stack: Stack) -> None:
     def runs() -> bool | None:
         return stack.ee2("get_job_status", {"job_id": job_id})["status"] == "running" or None
 
-    until(runs, 60, lambda: "the job to run")
-    stopped = until(lambda: runner_of(job_id) or None, 10, lambda: "the runner")
+    until(runs, 120, lambda: "the job to run")
+    stopped = until(lambda: runner_of(job_id) or None, 120, lambda: "the runner")
     try:
         for process in stopped:
             os.kill(process.pid, signal.SIGSTOP)
         time.sleep(SILENT_S + 1)
         # Once more if what was heard before was put on the record only now.
-        until(lambda: asyncio.run(settle(stack, job_id)) or None, 60, lambda: "the job to be found")
+        until(lambda: asyncio.run(settle(stack, job_id)) or None, 99, lambda: "the job to be found")
         state = stack.wait(job_id)
         assert (state["status"], state["error_code"]) == ("error", 2), state
         assert "has not been heard of since" in state["errormsg"]
@@ -69,4 +69,4 @@ def test_a_runner_that_hangs(stack: Stack) -> None:
         for process in stopped:
             if process.is_running():
                 os.kill(process.pid, signal.SIGCONT)
-    until(lambda: not runner_of(job_id) or None, 60, lambda: "the runner to leave the pool")
+    until(lambda: not runner_of(job_id) or None, 120, lambda: "the runner to leave the pool")

@@ -86,7 +86,7 @@ def test_abort_cancels_the_rest(stack: Stack) -> None:
     ids = stack.ee2(
         "run_job_batch", jobs, {"aggregate": "report", "on_child_error": "abort"}
     )
-    batch = stack.wait_batch(ids["batch_id"], 40)
+    batch = stack.wait_batch(ids["batch_id"], 240)
     assert batch["batch_jobstate"]["child_counts"] == {"error": 1, "terminated": 3}
     assert {c.get("terminated_code") for c in batch["child_jobstates"]} == {None, 3}
 
@@ -109,7 +109,7 @@ def test_cancel_of_a_running_batch_reaches_the_nodes(stack: Stack) -> None:
         names = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
         return None if any(child in argument for line in names for argument in line) else True
 
-    until(gone, 20, lambda: "the runner to leave the node")
+    until(gone, 120, lambda: "the runner to leave the node")
 
 
 def test_retry_of_failed_children(stack: Stack) -> None:

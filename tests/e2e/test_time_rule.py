@@ -57,7 +57,7 @@ def test_a_rule_ends_jobs(stack: Stack, me: str) -> None:
         30, lambda: "the job to run",
     )
     rest(stack, "PUT", f"/limits/time/{APP}/{me}", json={"seconds": 2, "note": "a test"})
-    state = stack.wait(run(stack, 60), 30)
+    state = stack.wait(run(stack, 60), 180)
     sentence = rf"time limit of 2 s and was stopped\. The limit is 2 s for {me}'s ee2_test\.sleep, "
     sentence += rf"set by {me} on \d{{4}}-\d\d-\d\d: a test\."
     assert (state["status"], state["error_code"]) == ("error", 3), state
@@ -75,6 +75,6 @@ def test_a_rule_ends_jobs(stack: Stack, me: str) -> None:
     body["seconds"] = 1
     done = rest(stack, "PUT", f"/limits/time/{APP}/{me}", json=body)
     assert (done["applied"], done["preview"]["over"]) == (1, 1)
-    state = stack.wait(old, 20)
+    state = stack.wait(old, 180)
     assert (state["status"], state["error_code"]) == ("error", 3), state
     assert re.search(rf"time limit of 1 s .* The limit is 1 s for {me}'s", state["errormsg"])

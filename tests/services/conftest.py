@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.conftest import free_ports
+from tests.services.engines import drop_prepared
 from tests.services.pool_support import address, pool, pool_config, stage_folder
 from tests.services.rpc_support import Bridge
 
@@ -24,9 +26,7 @@ START_S = 60
 
 def free_port() -> int:
     """A TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def mongod_program() -> Path:
@@ -95,6 +95,7 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     given = os.environ.get("EE2_TEST_MONGO_URI")
     if given:
         yield given
+        asyncio.run(drop_prepared(given))
         return
     mongod = Mongod(tmp_path_factory.mktemp("mongod"))
     mongod.start()

@@ -48,6 +48,15 @@ date +%s.%N > $1.end.part
 mv $1.end.part $1.end
 """
 
+# Each runs until the test lets all of them end.
+GATED = """#!/bin/sh
+cd {folder}/times || exit 9
+date +%s.%N > $1.begin
+while [ ! -e ../open ]; do sleep 0.1; done
+date +%s.%N > $1.end.part
+mv $1.end.part $1.end
+"""
+
 # A process of its own that runs a stage, as a triggerer does.
 TRIGGERER = """
 import asyncio, json, logging, sys
@@ -90,8 +99,19 @@ class Field:
 
     def runner(self, seconds: float) -> None:
         """What the jobs do."""
+        self._program(RUNNER.format(folder=self.folder, seconds=seconds))
+
+    def gated_runner(self) -> None:
+        """The jobs run until `open_gate`."""
+        self._program(GATED.format(folder=self.folder))
+
+    def open_gate(self) -> None:
+        """Let the jobs of a gated runner end, and later ones at once."""
+        (self.folder / "open").touch()
+
+    def _program(self, text: str) -> None:
         program = self.folder / "runner"
-        program.write_text(RUNNER.format(folder=self.folder, seconds=seconds))
+        program.write_text(text)
         program.chmod(0o755)
 
     def parts(self, pool: Pool) -> Parts:

@@ -17,7 +17,7 @@ from ee2_jobs.legacy.imports import run
 from ee2_jobs.legacy.imports.report import Report
 from ee2_jobs.legacy.imports.source import connect
 from ee2_jobs.store import Store
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 Doc = dict[str, Any]
 BORN_S = 1_520_139_967  # 2018-03-04
@@ -209,14 +209,14 @@ class Old:
 
 @asynccontextmanager
 async def opened(uri: str) -> AsyncIterator[Old]:
-    """Old databases and a target, which are dropped afterwards."""
+    """Old databases, which are dropped afterwards, and a target."""
     engine = await open_engine(uri)
     old = Old(uri, engine)
     yield old
-    await engine.store.close()
     for name in old.client.list_database_names():
-        if name.startswith(old.target.name):
+        if name.startswith(f"{old.target.name}_"):
             old.client.drop_database(name)
+    await close_engine(engine, uri)
     old.client.close()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ee2_cli import htcondor
+from ee2_cli.settings import load_settings
 from ee2_operators.condor.pool import Pool, PoolAddress
 
 
@@ -26,7 +27,8 @@ def pool_config() -> Iterator[htcondor.PoolConfig]:
         return
     base = Path(tempfile.mkdtemp(prefix="ee2-test-pool-"))
     base.chmod(0o755)
-    prefix = Path(os.environ.get("EE2_TEST_POOL_PREFIX", base / "htcondor"))
+    # The stack's own programs: to fetch and patch them again would take half a minute.
+    prefix = Path(os.environ.get("EE2_TEST_POOL_PREFIX", load_settings().condor_prefix))
     user = "nobody" if os.geteuid() == 0 else None
     port = int(os.environ.get("EE2_TEST_POOL_PORT", "18110"))
     cfg = htcondor.PoolConfig(prefix, base / "pool", port, user)

@@ -18,7 +18,7 @@ from ee2_jobs.lease import Lease
 from ee2_jobs.model import Status, TerminatedCode, now_s
 from ee2_jobs.pool_records import PoolEnd
 from ee2_jobs.submit import run_job, run_job_batch
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 ALICE = Caller("alice")
 ROOT = Caller("root", frozenset({"admin"}))
@@ -29,8 +29,7 @@ async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     engine = await open_engine(mongo_uri)
     await changes.begin(engine.store)
     yield engine
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 async def read(engine: Engine, *, events: bool = True) -> ChangeReader:

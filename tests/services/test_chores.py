@@ -440,5 +440,28 @@ async def test_reconcile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 submission being started" in (await house.run("reconcile", dry_run=True)).said
 
 
+async def test_reconcile_notes_the_ids_that_jobs_have_in_slurm(house: House) -> None:
+    there = "batch slurm schedd.kbase.example_9618_schedd#4711.%d#1790000000 slurm/20261122/%d"
+    ids = {}
+    for proc in (0, 1, 2):
+        where = {"route": "hpc", **({"batch_id": "88"} if proc == 1 else {})}
+        more = {"scheduler_id": f"4711.{proc}", "where": where, "age_s": 100}
+        ids[proc] = await house.job(**more)
+        # The second one has been sent again; the third one has not got there yet.
+        grid_id = there % (proc, 90 + proc) if proc < 2 else "batch slurm"
+        house.pool.add(f"4711.{proc}", 1, 100, EE2_JOB_ID=str(ids[proc]), GridJobId=grid_id)
+    ended = await house.job("completed", scheduler_id="4711.3", age_s=10)
+    house.pool.add("4711.3", 4, 10, EE2_JOB_ID=str(ended), GridJobId=there % (3, 93))
+    before = await house.everything()
+    await house.run("reconcile", dry_run=True)
+    assert await house.everything() == before
+    await house.run("reconcile")
+    where = [(await house.get(oid))["where"] for oid in ids.values()]
+    assert [one.get("batch_id") for one in where] == ["90", "91", None]
+    assert all(one["route"] == "hpc" for one in where)
+    assert (await house.get(ids[0]))["updated"] < now_s() - 90  # it is no sign of life
+    assert "where" not in await house.get(ended)
+
+
 async def test_silent_runners_has_a_dry_run(house: House) -> None:
     assert (await house.run("silent_runners", dry_run=True)).said == "nothing to do"

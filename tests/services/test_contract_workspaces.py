@@ -19,6 +19,7 @@ from ee2_jobs.errors import (
 from ee2_jobs.identity import Caller
 from ee2_jobs.store import Store
 from ee2_jobs.workspaces import (
+    DELETED,
     LocalWorkspaces,
     Narrative,
     NewObject,
@@ -314,7 +315,7 @@ async def test_which_workspaces_are_readable_and_what_they_are_called(world: Wor
     assert await world.port.readable(world.caller("dora")) == frozenset()
     assert await world.port.narratives(ana, [1, 2, 3, 4, 5, 99]) == {
         n: Narrative(f"Growth of E. coli {n}", "ana" if n == 1 else "ben") for n in (1, 2, 3)
-    }
+    } | {5: DELETED}
     assert await world.port.narratives(ana, []) == {}
     assert sorted(await world.port.titled(ana, "e. COLI")) == [1, 2]
     assert await world.port.titled(ana, "coli 2") == [2]

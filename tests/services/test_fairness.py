@@ -55,40 +55,47 @@ async def running(
     finally:
         await cancel_job(field.engine, caller, this.submission_id)
         parts.watcher.poke()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 90)
 
 
 async def test_a_users_batch_of_1000_does_not_hold_anothers_single_job_back(
     field: Field, pool: Pool, pool_config: htcondor.PoolConfig
 ) -> None:
     """A slot becomes free for others when its claim has served its time. By then a user's next job
-    is not taken any more, and the next negotiation gives it to the other user."""
+    is not taken any more, and the next negotiation gives it to the other user. So no slot takes
+    more of the batch meanwhile than fit into that time, however slow the machine is."""
     claim_s = config_value(pool_config, "CLAIM_WORKLIFE")
-    cycle_s = config_value(pool_config, "NEGOTIATOR_INTERVAL")
     job_s = 2.0
     field.runner(job_s)
     object.__setattr__(field.engine.settings, "max_batch_jobs", 1000)
     parts, slots = field.parts(pool), (await pool.resources()).cpus
     async with field.referee(), running(field, parts, await field.batch(1000), ALICE):
-        await until(lambda: len(begun(field)) >= slots, 40)
+        await until(lambda: len(begun(field)) >= slots, 120)
         one = await field.job(BOB)
         async with running(field, parts, one, BOB):
             asked = time.time()
-            await until(lambda: one.submission_id in begun(field), claim_s + job_s + 15)
-            waited = begun(field)[one.submission_id] - asked
-    print(f"bob's job waited {waited:.1f} s; a claim's time is {claim_s} s, a cycle {cycle_s} s")
-    assert waited <= claim_s + job_s + 2 * cycle_s
+            await until(lambda: one.submission_id in begun(field), 120)
+            times = begun(field)
+            began = times.pop(one.submission_id)
+    meanwhile = sum(asked < at < began for at in times.values())
+    print(f"bob's job waited {began - asked:.1f} s; {meanwhile} of alice's began meanwhile")
+    assert meanwhile <= slots * (claim_s / job_s + 1)
 
 
 async def test_a_single_job_overtakes_its_own_users_batch(field: Field, pool: Pool) -> None:
     await field.limit("alice", 3)
-    field.runner(0.5)
+    field.gated_runner()
     parts = field.parts(pool)
     batch = await field.batch(30)
     async with field.referee(), running(field, parts, batch, ALICE):
-        await until(lambda: len(begun(field)) >= 4, 30)
+        await until(lambda: len(begun(field)) >= 3, 60)
         one = await field.job()
-        assert (await asyncio.wait_for(run_stage(parts, one, log), 20)).ok
+        run = asyncio.create_task(run_stage(parts, one, log))
+        async with asyncio.timeout(60):
+            while "scheduler_id" not in (await field.jobs(one.submission_id))[0]:
+                await asyncio.sleep(0.05)
+        field.open_gate()
+        assert (await asyncio.wait_for(run, 60)).ok
         before = [s for job, s in begun(field).items() if s < begun(field)[one.submission_id]]
         assert len(before) < 14, "it did not wait for the batch"
     assert at_once(field.times(await field.jobs(batch.submission_id))) <= 3
@@ -110,7 +117,7 @@ async def test_ten_split_process_aggregate_runs_under_a_limit_of_ten(
 
     lists = {"result": [{"children": [{"params": [n]} for n in range(3)]}]}
     async with field.referee(outputs={StageName.SPLIT: lists}):
-        await asyncio.wait_for(asyncio.gather(*(run() for _ in range(10))), 70)
+        await asyncio.wait_for(asyncio.gather(*(run() for _ in range(10))), 240)
     jobs = await field.engine.store.jobs.find({"batch_job": False}).to_list()
     assert len(jobs) == 50 and {job["status"] for job in jobs} == {"completed"}
     assert at_once(field.times(jobs)) <= 10
@@ -151,7 +158,7 @@ async def parents_that_wait(field: Field, pool: Pool, *, levels: bool, timeout_s
     async with field.referee():
         for parent in parents:
             spawn(parent)
-        await until(lambda: len(begun(field)) == 10, 30)
+        await until(lambda: len(begun(field)) == 10, 90)
         for parent in parents:
             child = await field.job(Caller("alice", job=parent.submission_id))
             if not levels:
@@ -172,7 +179,7 @@ async def parents_that_wait(field: Field, pool: Pool, *, levels: bool, timeout_s
             for parent in parents:
                 (folder / f"{parent.submission_id}.done").touch()
             parts.watcher.poke()
-        await asyncio.wait_for(asyncio.gather(*tasks), 40)
+        await asyncio.wait_for(asyncio.gather(*tasks), 120)
     return started
 
 
@@ -183,7 +190,7 @@ def _end(field: Field, this: StageTry) -> Path:
 async def test_parents_that_block_and_their_children_under_a_limit_of_ten(
     field: Field, pool: Pool
 ) -> None:
-    assert await parents_that_wait(field, pool, levels=True, timeout_s=40) == 10
+    assert await parents_that_wait(field, pool, levels=True, timeout_s=120) == 10
     jobs = await field.engine.store.jobs.find({}).to_list()
     assert len(jobs) == 20 and {job["status"] for job in jobs} == {"completed"}
     assert sorted(job.get("level", 0) for job in jobs) == [0] * 10 + [1] * 10

@@ -11,7 +11,7 @@ from bson import ObjectId
 from ee2_jobs.cancel import cancel_job
 from ee2_jobs.identity import Caller
 from ee2_jobs.submit import run_job, run_job_batch
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.rpc_support import Bridge, RpcError
 
 TASK = {"module_name": "m", "function_name": "f", "version": "release", "parameters": {}}
@@ -89,8 +89,7 @@ async def test_levels_where_jobs_act_as_their_users(mongo_uri: str) -> None:
     for other in (ended, batch.batch_id, str(ObjectId()), "x"):
         assert await level(other) is None, other
     assert await level(top, bob) is None
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 def test_not_for_ever_deeper(bridge: Bridge) -> None:

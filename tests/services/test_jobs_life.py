@@ -17,7 +17,7 @@ from ee2_jobs.identity import Caller
 from ee2_jobs.model import StageName, Status
 from ee2_jobs.retry import retry_jobs
 from ee2_jobs.submit import run_job, run_job_batch, run_split_aggregate
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 ALICE, BOB = Caller("alice"), Caller("bob")
 ROOT, AUDITOR = Caller("root", frozenset({"admin"})), Caller("eva", frozenset({"admin_read"}))
@@ -27,8 +27,7 @@ ROOT, AUDITOR = Caller("root", frozenset({"admin"})), Caller("eva", frozenset({"
 async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     opened = await open_engine(mongo_uri)
     yield opened
-    await opened.store.client.drop_database(opened.store.db.name)
-    await opened.store.close()
+    await close_engine(opened, mongo_uri)
 
 
 async def status_of(engine: Engine, job_id: str) -> str:

@@ -5,6 +5,7 @@ never changes again; the fields that tell why it ended belong to its state.
 """
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from typing import Any
 
@@ -21,8 +22,9 @@ from ee2_jobs.identity import Caller
 from ee2_jobs.model import LIVE, TERMINAL, StageName, Status
 from ee2_jobs.retry import retry_jobs
 from ee2_jobs.submit import run_job
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
+TIMES = int(os.environ.get("EE2_FUZZ", "1"))  # 1: the same examples in every run
 ALLOWED = {
     "created": {"queued", "estimating", "running", *TERMINAL},
     "queued": {"estimating", "running", *TERMINAL},
@@ -131,8 +133,7 @@ class Record(RuleBasedStateMachine):
             assert "remove" not in now
 
     def teardown(self) -> None:
-        self.run(self.engine.store.client.drop_database(self.engine.store.db.name))
-        self.run(self.engine.store.close())
+        self.run(close_engine(self.engine, self.uri))
         self.runner.close()
 
 
@@ -141,7 +142,8 @@ def test_any_sequence_of_calls_leaves_a_consistent_record(mongo_uri: str) -> Non
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25, stateful_step_count=12, deadline=None,
+            max_examples=25 * TIMES, derandomize=TIMES == 1, database=None,
+            stateful_step_count=12, deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -26,7 +26,7 @@ from kbase_services.ports import open_ports
 from kbase_services.workspace import KBaseWorkspaces
 from tests.fakes.kbase_auth import FakeAuth
 from tests.fakes.kbase_workspace import ADMIN_TOKEN, FakeSpace, FakeWorkspace
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.kbase_support import QUICK, SECRET, Clock
 
 PERMISSIONS = "Workspace.get_permissions_mass"
@@ -303,8 +303,7 @@ async def engine(mongo_uri: str, workspace: FakeWorkspace) -> AsyncIterator[Engi
     local = await open_engine(mongo_uri)
     async with calling(workspace.url) as service:
         yield replace(local, workspaces=KBaseWorkspaces(service))
-    await local.store.client.drop_database(local.store.db.name)
-    await local.store.close()
+    await close_engine(local, mongo_uri)
 
 
 ALICE = Caller("alice", token="t")

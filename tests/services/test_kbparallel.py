@@ -24,7 +24,7 @@ from ee2_jobs.rounds import next_round
 from ee2_jobs.stages import open_stage, submit_failed
 from ee2_jobs.submissions import mark_ended
 from ee2_jobs.workspaces import NewObject, share_workspace
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.rpc_support import Bridge
 
 ALICE, ROB = Caller("alice"), Caller("rob")
@@ -35,8 +35,7 @@ FLAT = {"module_name": "m", "function_name": "f", "version": "dev", "parameters"
 async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     opened = await open_engine(mongo_uri)
     yield opened
-    await opened.store.client.drop_database(opened.store.db.name)
-    await opened.store.close()
+    await close_engine(opened, mongo_uri)
 
 
 def tasks(count: int = 3, **more: Any) -> Document:
@@ -437,6 +436,17 @@ def test_the_asynchronous_convention(bridge: Bridge) -> None:
         status, answer = sdk(bridge, f"{module}._status_submit", [])
         status, answer = sdk(bridge, f"{module}._check_job", answer["result"])
         assert answer["result"][0]["result"][0]["state"] == "OK"
+
+
+async def test_who_asks_for_the_status_again_and_again_makes_one_job(engine: Engine) -> None:
+    asked = [
+        await kbparallel.submit_status(engine, who, module, [])
+        for who, module in ((ALICE, "KBParallel"), (ROB, "KBParallel"), (ALICE, "kb_BatchApp")) * 3
+    ]
+    assert len(set(asked)) == 3
+    made = await engine.store.jobs.find({"status": "completed"}).to_list()
+    assert sorted(set(asked)) == sorted(str(job["_id"]) for job in made)
+    assert made[0]["user"] == "alice" and made[1]["user"] == "rob"
 
 
 def test_a_cancel_through_the_old_service_ends_the_tasks(bridge: Bridge) -> None:

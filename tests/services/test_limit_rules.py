@@ -21,7 +21,7 @@ from ee2_jobs.retry import retry_jobs
 from ee2_jobs.rounds import next_round
 from ee2_jobs.stages import open_stage
 from ee2_jobs.submit import run_job, run_job_batch, run_split_aggregate
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 ANA, BEN, OLGA = Caller("ana"), Caller("ben"), Caller("olga")
 ROOT, AUDITOR = Caller("root", frozenset({"admin"})), Caller("eva", frozenset({"admin_read"}))
@@ -37,8 +37,7 @@ async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
         {"$set": {"owners": ["olga"], "methods.a.requirements": {"time_limit_s": 500}}},
     )
     yield opened
-    await opened.store.client.drop_database(opened.store.db.name)
-    await opened.store.close()
+    await close_engine(opened, mongo_uri)
 
 
 def with_group(engine: Engine, **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from ee2_jobs.model import StageName, now_s
 from ee2_jobs.retry import retry_jobs
 from ee2_jobs.stages import open_stage
 from ee2_jobs.submit import run_job, run_job_batch, run_split_aggregate
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 ANA, BEN = Caller("ana"), Caller("ben")
 ROOT, AUDITOR = Caller("root", frozenset({"admin"})), Caller("eva", frozenset({"admin_read"}))
@@ -30,8 +31,7 @@ JOB = {"method": "m.f"}
 async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     opened = await open_engine(mongo_uri)
     yield opened
-    await opened.store.client.drop_database(opened.store.db.name)
-    await opened.store.close()
+    await close_engine(opened, mongo_uri)
 
 
 async def make(engine: Engine, caller: Caller, waiting: int, running: int = 0, **more: Any) -> None:
@@ -286,6 +286,25 @@ async def test_how_many_may_wait(engine: Engine) -> None:
     assert changed.preview.jobs == 4
     entry = (await entries(engine))[-1]
     assert entry["target"] == ["sizes of user ben"] and "4 of ben (memory_mb)" in entry["details"]
+
+
+async def test_without_a_ceiling_the_usual_one_ends_a_flood(engine: Engine) -> None:
+    few = engine.settings.model_copy(update={"max_waiting_jobs": 5})
+    engine = replace(engine, settings=few)
+    await run_job_batch(engine, ANA, [JOB] * 3, {})
+    jobs = [await run_job(engine, ANA, JOB) for _ in range(2)]
+    with pytest.raises(TooMany, match=r"one more job wait: .* 5 waiting jobs for who .* 5 of them"):
+        await run_job(engine, ANA, JOB)
+    with pytest.raises(TooMany, match=r"6 more jobs wait: the ceiling is 5 waiting jobs"):
+        await run_job_batch(engine, BEN, [JOB] * 6, {})
+    await run_job(engine, BEN, JOB)
+    # What has ended makes room at once, and a ceiling that was set counts in its place.
+    await cancel_job(engine, ANA, jobs[0])
+    await run_job(engine, ANA, JOB)
+    with pytest.raises(TooMany):
+        await retry_jobs(engine, ANA, [jobs[0]])
+    await sizes.set_size(engine, ROOT, "ana", {"waiting": 6})
+    await run_job(engine, ANA, JOB)
 
 
 async def test_a_count_looks_at_the_users_waiting_jobs_only(engine: Engine) -> None:

@@ -10,9 +10,10 @@ import pytest
 from bson import ObjectId
 
 from ee2_jobs.browse.lists import Listing, open_list, page
+from ee2_jobs.browse.query import live_batches_query
 from ee2_jobs.engine import Engine
 from ee2_jobs.identity import Caller
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 ROOT = Caller("root", frozenset({"admin"}))
 ALICE = Caller("alice")
@@ -48,8 +49,7 @@ async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
         jobs.append({**parent, "job_input": {"method": "batch"}, **end})
     await engine.store.jobs.insert_many(jobs)
     yield engine
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 def stages(plan: Any) -> set[str]:
@@ -89,6 +89,8 @@ LISTS: list[tuple[Caller, str, dict[str, str], str | None]] = [
     (ROOT, "all", {}, None),
     (ROOT, "all", {"status": "live"}, None),
     (ROOT, "all", {"status": "queued"}, None),
+    (ROOT, "all", {"status": "queued,running"}, None),
+    (ALICE, "mine", {"status": "estimating,queued"}, None),
     (ROOT, "all", {"status": "error"}, None),
     (ROOT, "all", {}, "-finished"),
     (ROOT, "all", {"user": "alice", "status": "completed"}, None),
@@ -110,6 +112,18 @@ async def test_every_page_comes_from_an_index_in_order(engine: Engine) -> None:
                     assert "SORT" not in plan, what
                 # With a few for the merging of states.
                 assert keys <= LIMIT + 8, what
+
+
+async def test_live_batches_come_without_a_look_at_other_live_jobs(engine: Engine) -> None:
+    listing = await open_list(engine, ROOT, scope="all", words={"status": "running"})
+    await engine.store.jobs.insert_one(
+        {"user": "alice", "status": "created", "batch_job": True, "batch_id": None}
+    )
+    branch = live_batches_query(listing.reach.parts[0], listing.sought)
+    plan = await engine.store.jobs.find(branch.query, hint=branch.hint).sort("_id", -1).explain()
+    assert plan["executionStats"]["nReturned"] == 1
+    # The ended batches' parents are not in the index; live jobs, 29 here, are passed over.
+    assert plan["executionStats"]["totalKeysExamined"] <= 4
 
 
 async def test_pages_hold_together(engine: Engine) -> None:

@@ -22,7 +22,7 @@ from ee2_jobs.notices.collect import collect
 from ee2_operators.notifiers import send_due
 from tests.fakes.mailbox import Mailbox, Posts
 from tests.services.conftest import free_port
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.rpc_support import Bridge
 
 ALICE, BOB = Caller("alice"), Caller("bob")
@@ -37,8 +37,7 @@ async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     engine = replace(engine, settings=settings)
     assert await collect(engine.store, settings) == 0, "what ended before is not told"
     yield engine
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +399,7 @@ def test_over_rest(bridge: Bridge) -> None:
 
     first = call("GET").json()
     assert first["settings"]["events"] == {}
-    assert first["channels"] == ["email", "slack", "webhook"]
+    assert first["channels"] == ["page", "email", "slack", "webhook"]
     given = {"events": {"end": ["slack"]}, "slack": "U024BE7LH"}
     set_ = call("PUT", json=given).json()
     assert set_["settings"]["events"] == {"end": ["slack"]}
@@ -411,6 +410,9 @@ def test_over_rest(bridge: Bridge) -> None:
     assert call("POST", "/test", json={"channel": "webhook"}).json()["newest"][0]["event"] == "test"
     assert call("POST", "/test", json={"channel": "webhook"}).status_code == 409
     assert call("POST", "/test", json={"channel": "sms"}).status_code == 400
+    # In the page, who has never saved anything, too.
+    assert call("POST", "/test", json={"channel": "page"}, who="bob").status_code == 200
+    assert call("POST", "/test", json={"channel": "page"}, who="bob").status_code == 409
     assert call("POST", "/confirm", json={"code": "1"}).status_code == 409
     wrong = call("PUT", json={"events": {"end": ["webhook"]}})
     assert wrong.status_code == 400 and "webhook is not set" in wrong.json()["error"]["message"]

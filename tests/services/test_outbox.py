@@ -12,7 +12,7 @@ from ee2_jobs.catalog import ExecStats, LocalCatalog
 from ee2_jobs.engine import Engine
 from ee2_jobs.model import now_s
 from ee2_jobs.outbox import Refused, deliver, sentence, waiting
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 STATS = {
     "user_id": "alice", "module": "m", "function": "f", "git_commit": "c0ffee", "app_id": None,
@@ -65,8 +65,7 @@ class Catalog(LocalCatalog):
 async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     engine = await open_engine(mongo_uri)
     yield engine
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ class Stage:
     log: dict[str, int | None]
 
     async def until(
-        self, pool: Pool, kind: Kind, count: int = 1, timeout_s: float = 60
+        self, pool: Pool, kind: Kind, count: int = 1, timeout_s: float = 180
     ) -> list[PoolEvent]:
         """Read the log until there are `count` events of `kind`."""
         end = time.monotonic() + timeout_s
@@ -111,7 +111,7 @@ async def test_thousand_jobs_are_one_cluster_each_with_its_own_arguments(
     many = stage("arguments", 1000, memory_mb=10)
     before = time.monotonic()
     cluster = await pool.submit(many.sub)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 15
     assert (cluster.first_proc, cluster.count) == (0, 1000)
     try:
         ended = await many.until(pool, Kind.ENDED, 40)
@@ -257,7 +257,7 @@ async def test_a_removed_job_has_time_to_say_goodbye(pool: Pool, stage: Any) -> 
     (event,) = await polite.until(pool, Kind.REMOVED)
     assert outcome(event).status == "terminated"
     assert outcome(event).message.startswith("test")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while polite.stderr() != "bye\n":
         assert time.monotonic() < end
         await asyncio.sleep(0.1)
@@ -285,7 +285,7 @@ async def test_what_the_pool_has(pool: Pool, stage: Any) -> None:
     busy = stage("sleep", 2)
     await pool.submit(busy.sub)
     await busy.until(pool, Kind.STARTED, 2)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while (await pool.resources()).cpus_busy < 2:
         assert time.monotonic() < end
         await asyncio.sleep(0.5)
@@ -337,7 +337,7 @@ async def test_a_schedd_that_hangs_does_not_hang_us(
             results = await asyncio.gather(
                 pool.live(), pool.submit(one.sub), pool.events(one.log), return_exceptions=True
             )
-            assert time.monotonic() - before < 5
+            assert time.monotonic() - before < 15
         finally:
             os.kill(schedd, signal.SIGCONT)
         assert isinstance(results[0], PoolUnavailable) and isinstance(results[1], PoolUnavailable)
@@ -390,7 +390,7 @@ def test_helpers_die_with_their_process(address: PoolAddress) -> None:
     assert Path(f"/proc/{helper}").exists()
     parent.kill()
     parent.wait()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while Path(f"/proc/{helper}").exists() and not _is_zombie(helper):
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -17,7 +17,7 @@ from ee2_jobs.errors import InvalidInput, WrongState
 from ee2_jobs.identity import Caller
 from ee2_jobs.limits.users import set_user_limit
 from ee2_jobs.submit import run_job, run_job_batch
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.rest_support import get, post, refused
 from tests.services.rpc_support import Bridge
 
@@ -26,7 +26,7 @@ ALICE = Caller("alice")
 
 def ended(bridge: Bridge, action: str, who: str = "alice", **params: Any) -> Any:
     """The action's state once it is done."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         state = get(bridge, f"/actions/{action}", who=who, **params)
         if state["state"] == "done":
@@ -80,6 +80,21 @@ def test_cancel_what_is_live_of_a_batch(bridge: Bridge, batch: dict[str, Any]) -
     assert bridge.record(batch["batch_id"])["status"] == "created"
 
 
+def test_not_too_many_actions_at_a_time(
+    bridge: Bridge, batch: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "MAX_OPEN", 1)
+    other = bridge.db.ee2_actions.insert_one({"user": "alice", "open": True}).inserted_id
+    body = {"action": "cancel", "filter": {"batch": batch["batch_id"]}}
+    status, text = refused(bridge, "/actions", method="POST", body=body)
+    assert status == 429 and "1 actions of alice are not done yet" in text
+    bridge.db.ee2_actions.update_one({"_id": other}, {"$set": {"user": "rob"}})
+    try:
+        assert ended(bridge, post(bridge, "/actions", body, status=202)["id"])["done"] == 3
+    finally:
+        bridge.db.ee2_actions.delete_one({"_id": other})
+
+
 def test_retry_what_failed_of_a_batch_is_one_submission(
     bridge: Bridge, batch: dict[str, Any]
 ) -> None:
@@ -92,6 +107,46 @@ def test_retry_what_failed_of_a_batch_is_one_submission(
     page = get(bridge, f"/batches/{batch['batch_id']}")
     assert "error" not in page["counts"] and page["children"] == 6
     assert post(bridge, "/actions/preview", body)["jobs"] == 0
+
+
+def test_what_a_retry_is_expected_to_take(bridge: Bridge, batch: dict[str, Any]) -> None:
+    ids, now = batch["child_job_ids"], time.time()
+    body = {"action": "retry", "filter": {"batch": batch["batch_id"], "status": "error"}}
+    app = f"known{ObjectId()}/f"
+    fields = {"job_input.app_id": app, "job_input.requirements.cpu": 4}
+    bridge.db.ee2_jobs.update_one({"_id": ObjectId(ids[0])}, {"$set": fields})
+    other = {"job_input.app_id": f"other{ObjectId()}/f"}
+    bridge.db.ee2_jobs.update_one({"_id": ObjectId(ids[1])}, {"$set": other})
+    assert post(bridge, "/actions/preview", body)["expected_cpu_hours"] is None
+    bridge.db.ee2_jobs.update_one({"_id": ObjectId(ids[0])}, {"$set": {
+        "job_input.app_id": f"{app}2"
+    }})  # fmt: skip
+    bridge.db.ee2_jobs.insert_many(
+        {"user": "bob", "status": "completed", "running": now - 7200, "finished": now,
+         "job_input": {"app_id": f"{app}2"}} for _ in range(5)
+    )  # fmt: skip
+    seen = post(bridge, "/actions/preview", body)
+    assert (seen["expected_cpu_hours"], seen["expected_of"], seen["jobs"]) == (8.0, 1, 2)
+    assert seen["hours_lost"] == 0
+
+
+def test_what_no_retry_can_do(bridge: Bridge, batch: dict[str, Any]) -> None:
+    ids = batch["child_job_ids"]
+    split = {"$set": {"role": "split"}}
+    bridge.db.ee2_jobs.update_one({"_id": ObjectId(ids[0])}, split)
+    bridge.db.ee2_jobs.update_one({"_id": ObjectId(ids[1])}, {"$unset": {"job_input": 1}})
+    body = {"action": "retry", "filter": {"batch": batch["batch_id"], "status": "error"}}
+    seen = post(bridge, "/actions/preview", body)
+    assert seen["jobs"] == 0
+    assert {one["reason"].partition(":")[0]: one["ids"] for one in seen["excluded"]} == {
+        "it is the split step of its batch": [ids[0]], "another service ran it": [ids[1]],
+    }  # fmt: skip
+
+
+def test_what_goes_with_a_batch(bridge: Bridge, batch: dict[str, Any]) -> None:
+    seen = post(bridge, "/actions/preview", {"action": "cancel", "ids": [batch["batch_id"]]})
+    assert (seen["jobs"], seen["children"], seen["hours_lost"]) == (1, 3, 2.0)
+    assert seen["expected_cpu_hours"] is None and seen["expected_of"] == 0
 
 
 def test_ids_and_what_is_left_out(bridge: Bridge, batch: dict[str, Any]) -> None:
@@ -220,8 +275,7 @@ async def test_what_was_interrupted_is_done_once(mongo_uri: str) -> None:
         await action_runs.run(engine, action)
         assert await jobs.count_documents({"retry_parent": {"$exists": True}}) == 12
     finally:
-        await engine.store.client.drop_database(engine.store.db.name)
-        await engine.store.close()
+        await close_engine(engine, mongo_uri)
 
 
 @pytest.mark.asyncio
@@ -246,8 +300,7 @@ async def test_open_actions_are_taken_up(mongo_uri: str) -> None:
         assert codes == [3, 3, 3], "a batch is cancelled with its children"
         assert await action_runs.resume(engine) == 0
     finally:
-        await engine.store.client.drop_database(engine.store.db.name)
-        await engine.store.close()
+        await close_engine(engine, mongo_uri)
 
 
 @pytest.mark.asyncio
@@ -271,8 +324,7 @@ async def test_results_come_in_pages(mongo_uri: str) -> None:
             )
             await actions.accept(engine, ALICE, request)
     finally:
-        await engine.store.client.drop_database(engine.store.db.name)
-        await engine.store.close()
+        await close_engine(engine, mongo_uri)
 
 
 @pytest.mark.asyncio
@@ -291,5 +343,4 @@ async def test_a_retry_that_a_limit_refuses_says_so_and_ends(mongo_uri: str) -> 
         assert len(reasons) == 1 and "User alice may not start jobs" in reasons.pop()
         assert await engine.store.jobs.count_documents({"retry_parent": {"$exists": True}}) == 0
     finally:
-        await engine.store.client.drop_database(engine.store.db.name)
-        await engine.store.close()
+        await close_engine(engine, mongo_uri)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from ee2_jobs.page.children import alike, safe_cell
+from ee2_jobs.alike import alike
+from ee2_jobs.page.children import safe_cell
 from tests.services.rest_support import get, post, refused, request
 from tests.services.rpc_support import Bridge
 
@@ -63,9 +64,14 @@ def test_the_summary(bridge: Bridge, batch: Batch) -> None:
     assert page["children"] == 11 and page["percent"] == 81.8 and page["end"] is None
     assert page["name"] == "m.f × 11" and page["narrative"]["title"] == "alice:narrative_7"
     assert page["cpu_hours"] == 0.9 and page["expected_end"] is None
-    assert page["stages"] == [{"stage": "parts", "status": "running", "job_id": None}]
-    assert page["can"] == {"cancel": False, "retry": False}
-    assert get(bridge, f"/batches/{batch.id}")["can"] == {"cancel": True, "retry": True}
+    [parts] = page["stages"]
+    assert (parts["stage"], parts["status"], parts["job_id"]) == ("parts", "running", None)
+    assert parts["counts"] == page["counts"]
+    times = [parts[name] for name in ("first_queued", "first_running", "last_finished")]
+    assert times == sorted(times) and abs(times[2] / 1000 - (time.time() - 10)) < 8
+    assert page["can"] == {"cancel": False, "retry": False, "share": False}
+    own = get(bridge, f"/batches/{batch.id}")
+    assert own["can"] == {"cancel": True, "retry": True, "share": False} and own["shared"] is None
     assert len(answer.content) < 2048
     for n in (8, 9):
         batch.set(n, status="completed", finished=time.time() - 3)
@@ -84,6 +90,18 @@ def test_stages(bridge: Bridge) -> None:
     assert split["batch"]["role"] == "split" and page["children"] == 0
     assert page["app"]["method"] == "m.f" and page["percent"] is None
     assert get(bridge, f"/batches/{made}/grid")["states"] == ""
+    assert page["stages"][0]["counts"] == {"created": 1} and page["stages"][1]["counts"] == {}
+    begun = time.time() - 5
+    bridge.db.ee2_jobs.update_one(
+        {"_id": ObjectId(page["stages"][0]["job_id"])},
+        {"$set": {"status": "running", "queued": begun, "running": begun + 1}},
+    )
+    first, parts, last = get(bridge, f"/batches/{made}")["stages"]  # at once, not when it is old
+    assert (first["first_queued"], first["first_running"]) == (
+        round(begun * 1000), round((begun + 1) * 1000),
+    )  # fmt: skip
+    assert first["last_finished"] is None and first["counts"] == {"running": 1}
+    assert parts["first_queued"] is None and last["first_running"] is None
 
 
 def test_who_may_see_it(bridge: Bridge, batch: Batch) -> None:
@@ -129,6 +147,19 @@ def test_messages_that_mean_the_same() -> None:
     other = "Object 8/1/10 of 66f2a1b3c4d5e6f708192aff at 0x11: 3 MB"
     assert alike(one) == alike(other) == "Object ‹n›/‹n›/‹n› of ‹id› at ‹n›: ‹n› MB"
     assert alike("no reads") != alike("no feed") and alike("\n \n") == ""
+
+
+def test_the_children_of_a_failure(bridge: Bridge, batch: Batch) -> None:
+    """The word that lists what a group of failures counts, whatever letters it has."""
+    hostile = "(.*)+ [a-z] $ 0x1F \u202etxt"
+    batch.set(9, status="error", error_code=1, errormsg=f" {hostile} \nmore")
+    batch.set(10, status="error", error_code=1, errormsg="=staging file 7.fq is empty, says B")
+    groups = get(bridge, f"/batches/{batch.id}/errors")["groups"]
+    assert len(groups) == 3
+    for group in groups:
+        listed = get(bridge, "/jobs", batch=batch.id, failure=group["message"])
+        assert sorted(row["id"] for row in listed["items"]) == group["ids"]
+    assert refused(bridge, "/jobs", batch=batch.id, failure="x" * 401)[0] == 400
 
 
 def test_the_table(bridge: Bridge, batch: Batch) -> None:

@@ -47,6 +47,7 @@ def test_the_page_of_a_failed_job(bridge: Bridge, job: str) -> None:
     assert page["app"]["method"] == "m.f" and page["app"]["version"] == "1"
     assert page["narrative"] == {
         "ws_id": 7, "title": "alice:narrative_7", "cell_id": None, "run_id": None, "tag": None,
+        "href": None,
     }
     assert page["timings"]["run_ms"] == 40_000 and page["timings"]["finished"]
     assert page["limit"] == {"time_limit_s": 3600, "rule": "app m.f: 1 h", "limit_at": None}
@@ -123,7 +124,9 @@ def test_who_may_see_it(bridge: Bridge, job: str) -> None:
         assert refused(bridge, f"/jobs/{job[:-1]}x{path}")[0] == 400
     own = refused(bridge, f"/jobs/{job}", who=job)
     assert own[0] == 403 and "token of job" in own[1]
-    assert get(bridge, f"/jobs/{alone}")["shared"] == {"users": ["rob"], "more": 0}
+    assert get(bridge, f"/jobs/{alone}")["shared"] == {
+        "users": [{"user": "rob", "right": "read"}], "more": 0,
+    }
     assert get(bridge, f"/jobs/{alone}", who="rob")["shared"] is None
 
 
@@ -269,7 +272,9 @@ def test_priority_and_sharing(bridge: Bridge, job: str) -> None:
     assert post(bridge, f"/jobs/{job}/priority", up, who="root", as_admin=1)["priority"] == 5
     alone = bridge.job(wsid=None)
     assert get(bridge, f"/jobs/{alone}")["can"]["share"]
-    assert post(bridge, f"/jobs/{alone}/share", {"users": ["rob"]})["shared"] == ["rob"]
+    assert post(bridge, f"/jobs/{alone}/share", {"users": ["rob"]})["shared"] == [
+        {"user": "rob", "right": "read"}
+    ]
     assert refused(
         bridge, f"/jobs/{alone}/share", who="rob", method="POST", body={"users": ["bob"]}
     )[0] == 404

@@ -24,7 +24,7 @@ from ee2_jobs.legacy import awe
 from ee2_jobs.settings import Settings, load_settings
 from ee2_jobs.workspaces import LocalWorkspaces
 from tests.services.conftest import free_port
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.rpc_support import Bridge, RpcError
 
 UNKNOWN = "5f0c0000000000000000aaaa"
@@ -253,6 +253,33 @@ def test_what_each_may_do(bridge: Bridge, method: str) -> None:
     assert kind(bridge, method, row, in_workspace, in_workspace) == row[0][3]
 
 
+# What else may be done by whom a job is shared with to manage it; all others as to read it.
+MANAGES = {
+    "execution_engine2.retry_job", "execution_engine2.retry_jobs", "execution_engine2.cancel_job",
+    "execution_engine2.cancel_batch_jobs_by_status",
+    "execution_engine2.retry_batch_jobs_by_status", "execution_engine2.set_priority",
+    "NarrativeJobService.cancel_job", "UserAndJobState.cancel_job",
+}  # fmt: skip
+
+
+def test_what_a_manager_may_do(bridge: Bridge) -> None:
+    for method in NAMING_A_JOB:
+        row = TABLE[method]
+        job = shared_job(bridge)
+        bridge.call("add_job_logs", {"job_id": job}, [{"line": "x"}])
+        oid = ObjectId(job)
+        bridge.db.ee2_jobs.update_one({"_id": oid}, {"$set": {"managers": ["wendy"]}})
+        before = stored(bridge, job)
+        expected = "ok" if method in MANAGES else row[0][1]
+        assert kind(bridge, method, row, job, "wendy") == expected, method
+        if method not in MANAGES:
+            assert stored(bridge, job) == before, (method, "and it was changed all the same")
+        # A name among the managers alone is no right.
+        hidden = bridge.job(wsid=None)
+        bridge.db.ee2_jobs.update_one({"_id": ObjectId(hidden)}, {"$set": {"managers": ["wendy"]}})
+        assert kind(bridge, method, row, hidden, "wendy") == row[0][0], method
+
+
 # What administrators may do in others' jobs without saying as_admin: look into logs, as
 # NarrativeJobService let them.
 BY_ROLE = {"NarrativeJobService.get_job_logs", "NarrativeJobProxy.get_job_logs"}
@@ -382,9 +409,12 @@ def test_nor_beside_a_job_of_ones_own(watched: tuple[Bridge, Looks], method: str
     told = set()
     for job in (bridge.job(), bridge.job(wsid=None), UNKNOWN):
         asked = {"job_ids": [mine, job], "timeout_s": 0}
-        told.add(json.dumps(looks_of(
-            watched, lambda asked=asked: bridge.call(method, asked, who="bob")
-        )))  # fmt: skip
+        # Look-ups of one moment are made as one; how many of them are of one moment is chance.
+        looks = [
+            looks_of(watched, lambda asked=asked: bridge.call(method, asked, who="bob"))
+            for _ in range(5)
+        ]
+        told.add(json.dumps(min(looks, key=len)))
     assert len(told) == 1, told
 
 
@@ -536,5 +566,4 @@ async def test_pages_show_a_submission_to_who_may_read_all_of_it(mongo_uri: str)
             for job in (private, UNKNOWN)
         }
         assert len(texts) == 1
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)

@@ -20,7 +20,7 @@ from ee2_operators import sampler as module
 from ee2_operators.condor.pool import Pool, PoolAddress
 from ee2_operators.condor.submit import StageJob, StageKey, StageSubmission, files_dir, ticket_path
 from ee2_operators.sampler import Sampler, take
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 GROUPS = ClientGroups(
     default="njs",
@@ -37,8 +37,7 @@ GROUPS = ClientGroups(
 async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     engine = await open_engine(mongo_uri)
     yield engine
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 async def submit(pool: Pool, folder: Path, user: str, jobs: list[StageJob]) -> None:
@@ -59,7 +58,7 @@ async def submit(pool: Pool, folder: Path, user: str, jobs: list[StageJob]) -> N
     )
 
 
-async def until(check: Callable[[], Awaitable[Any]], timeout_s: float = 30) -> Any:
+async def until(check: Callable[[], Awaitable[Any]], timeout_s: float = 90) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := await check()):
         assert time.monotonic() < deadline, "it never was so"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from ee2_cli import job_commands
 from ee2_client import Client
+from tests.services.rest_support import get, post, refused
 from tests.services.rpc_support import Bridge, RpcError
 
 NOBODY = "5f0c" * 6
@@ -200,6 +202,133 @@ def test_jobs_that_a_split_will_make_are_shared_too(bridge: Bridge) -> None:
     share(bridge, batch, "bob")
     kept = bridge.db.ee2_submissions.find_one({"_id": batch})
     assert kept is not None and kept["children"]["shared"] == ["bob"]
+
+
+def give(bridge: Bridge, job: str, right: str | None, *users: str, **more: Any) -> dict[str, str]:
+    """Share over REST; who has which right then."""
+    body = {"users": list(users), "right": right, **more.pop("body", {})}
+    shared = post(bridge, f"/jobs/{job}/share", body, **more)["shared"]
+    return {one["user"]: one["right"] for one in shared}
+
+
+def can(bridge: Bridge, job: str, who: str) -> set[str]:
+    """What the page of a job says that this user may do."""
+    return {what for what, may in get(bridge, f"/jobs/{job}", who=who)["can"].items() if may}
+
+
+def test_to_manage_is_to_read_cancel_retry_and_put_back(bridge: Bridge, job: str) -> None:
+    assert give(bridge, job, "manage", "bob", "alice") == {"bob": "manage"}
+    assert all_of(reads(bridge, job, "bob"))
+    assert can(bridge, job, "bob") == {"cancel", "reprioritise"}
+    for method, more in (("start_job", ()), ("finish_job", ()), ("add_job_logs", ([],))):
+        with pytest.raises(RpcError, match="User bob does not have permission to Job.*WRITE job"):
+            bridge.call(method, {"job_id": job, "job_output": {}}, *more, who="bob")
+    assert post(bridge, f"/jobs/{job}/priority", {"priority": -7}, who="bob")["priority"] == -7
+    up = {"priority": 1}
+    assert refused(bridge, f"/jobs/{job}/priority", who="bob", method="POST", body=up)[0] == 403
+    body = {"users": ["rob"], "right": "read"}
+    assert refused(bridge, f"/jobs/{job}/share", who="bob", method="POST", body=body)[0] == 404
+    assert refused(bridge, f"/jobs/{job}/unshare", who="bob", method="POST", body=body)[0] == 403
+    assert get(bridge, f"/jobs/{job}", who="bob")["shared"] is None
+    assert post(bridge, f"/jobs/{job}/cancel", who="bob")["status"] == "terminated"
+    assert bridge.record(job)["ended_by"] == {"kind": "user", "user": "bob"}
+    assert can(bridge, job, "bob") == {"retry"}
+    again = post(bridge, f"/jobs/{job}/retry", who="bob")["retry_id"]
+    # It runs as bob's, and alice goes on having the say.
+    assert bridge.record(again)["user"] == "bob"
+    assert get(bridge, f"/jobs/{again}", who="bob")["shared"] == {
+        "users": [{"user": "alice", "right": "manage"}], "more": 0,
+    }
+    assert can(bridge, again, "alice") == {"cancel", "reprioritise"}
+    assert [a["id"] for a in get(bridge, f"/jobs/{job}")["attempts"]] == [job, again]
+    post(bridge, f"/jobs/{job}/unshare", {"users": ["bob", "alice"]})
+    assert not all_of(reads(bridge, job, "bob"))
+    assert get(bridge, f"/jobs/{again}", who="alice")["status"] == "created"
+
+
+def test_rights_change(bridge: Bridge, job: str) -> None:
+    assert give(bridge, job, None, "bob") == {"bob": "read"}
+    assert give(bridge, job, "manage", "bob", "rob") == {"bob": "manage", "rob": "manage"}
+    before = bridge.record(job)
+    assert give(bridge, job, "manage", "rob", "rob", "bob") == {"bob": "manage", "rob": "manage"}
+    # Whoever only says "may read" takes nothing away: the old methods know no more.
+    assert give(bridge, job, None, "bob") == {"bob": "manage", "rob": "manage"}
+    share(bridge, job, "bob")
+    assert bridge.record(job) == before and shared_with(bridge, job) == ["bob", "rob"]
+    assert give(bridge, job, "read", "bob", "wendy") == {
+        "bob": "read", "rob": "manage", "wendy": "read",
+    }
+    assert can(bridge, job, "bob") == set() and "cancel" in can(bridge, job, "rob")
+    gone = post(bridge, f"/jobs/{job}/unshare", {"users": ["rob"]})
+    assert [one["user"] for one in gone["shared"]] == ["bob", "wendy"]
+    # Who is let in again has what he is given now, not what he had.
+    assert give(bridge, job, "read", "rob")["rob"] == "read"
+
+
+def test_bad_rights(bridge: Bridge, job: str) -> None:
+    path = f"/jobs/{job}/share"
+    for body, text in (
+        ({"users": ["bob"], "right": "own"}, "right"),
+        ({"users": ["bob", "no_such"], "right": "manage"}, "User no_such is not a valid user"),
+        ({"users": [" "], "right": "manage"}, "cannot be null or the empty string"),
+        ({"users": [], "right": "manage"}, "users"),
+    ):
+        status, told = refused(bridge, path, method="POST", body=body)
+        assert status == 400 and text in told
+    assert "shared" not in bridge.record(job) and "managers" not in bridge.record(job)
+    in_workspace = bridge.job(wsid=7)
+    body = {"users": ["bob"], "right": "manage"}
+    assert refused(bridge, f"/jobs/{in_workspace}/share", method="POST", body=body)[0] == 404
+    assert "managers" not in bridge.record(in_workspace)
+
+
+def test_an_administrators_sharing_is_in_the_audit(bridge: Bridge, job: str) -> None:
+    more = {"who": "root", "as_admin": 1, "body": {"reason": "alice is on leave"}}
+    assert give(bridge, job, "manage", "bob", "rob", **more) == {"bob": "manage", "rob": "manage"}
+    entry = bridge.db.ee2_audit.find_one({"what": "rest.jobs.share", "target": job})
+    assert entry is not None and entry["details"] == "manage: bob, rob"
+
+
+def test_a_batch_is_managed_with_its_jobs(bridge: Bridge) -> None:
+    made = bridge.call("run_job_batch", [{"method": "m.f"}] * 3, {"aggregate": "report"})
+    batch, (first, second, third) = made["batch_id"], made["child_job_ids"]
+    assert give(bridge, batch, "manage", "bob") == {"bob": "manage"}
+    page = get(bridge, f"/batches/{batch}")
+    assert page["shared"]["users"] == [{"user": "bob", "right": "manage"}] and page["can"]["share"]
+    page = get(bridge, f"/batches/{batch}", who="bob")
+    assert page["shared"] is None
+    assert page["can"] == {"cancel": True, "retry": False, "share": False}
+    post(bridge, f"/jobs/{first}/cancel", who="bob")
+    again = post(bridge, f"/jobs/{first}/retry", who="bob")["retry_id"]
+    assert "cancel" in can(bridge, again, "alice")
+    chosen = {"action": "cancel", "filter": {"batch": batch, "status": "live"}}
+    previewed = post(bridge, "/actions/preview", chosen, who="bob")
+    assert previewed["jobs"] == 4 and not previewed["excluded"]  # bob's attempt and the step, too
+    # Many at once, in the background: what bob runs again so is alice's to manage, too.
+    post(bridge, f"/jobs/{second}/cancel")
+    retry = {"action": "retry", "filter": {"batch": batch, "status": "terminated"}}
+    post(bridge, "/actions", retry, who="bob", status=202)
+    query = {"retry_parent": second}
+    deadline = time.monotonic() + 30
+    while (made := bridge.db.ee2_jobs.find_one(query)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert made is not None and (made["user"], made["managers"]) == ("bob", ["alice"])
+    # To read again: of the jobs, and of the attempt that bob has made only his own is left to him.
+    assert give(bridge, batch, "read", "bob") == {"bob": "read"}
+    assert can(bridge, third, "bob") == set() and "cancel" in can(bridge, again, "bob")
+    assert get(bridge, f"/batches/{batch}", who="bob")["can"]["cancel"] is False
+    assert refused(bridge, f"/jobs/{batch}/cancel", who="bob", method="POST")[0] == 403
+    post(bridge, f"/jobs/{batch}/unshare", {"users": ["bob"]})
+    assert refused(bridge, f"/jobs/{third}", who="bob")[0] == 404
+
+
+def test_jobs_that_a_split_will_make_are_managed_too(bridge: Bridge) -> None:
+    batch = bridge.call("run_split_aggregate", {"method": "m.f", "params": []})
+    for right, managers in (("manage", ["bob"]), ("read", [])):
+        give(bridge, batch, right, "bob")
+        kept = bridge.db.ee2_submissions.find_one({"_id": batch})
+        assert kept is not None and kept["children"]["managers"] == managers
+        assert kept["children"]["shared"] == ["bob"]
 
 
 def test_the_command(

@@ -20,7 +20,7 @@ from ee2_jobs.model import StageName
 from ee2_jobs.stages import open_stage, submit_failed
 from ee2_jobs.submit import run_job
 from tests.services.conftest import free_port
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.legacy_support import call, complete
 from tests.services.rpc_support import Bridge, RpcError
 
@@ -216,9 +216,8 @@ async def test_what_the_scheduler_refuses_has_a_code_of_its_own(mongo_uri: str) 
         state = await check_job(engine, alice, job)
         assert (state["status"], state["error_code"]) == ("error", 6)
         assert state["errormsg"] == state["error"]["message"] == "The pool says no"
-        await engine.store.client.drop_database(engine.store.db.name)
     finally:
-        await engine.store.close()
+        await close_engine(engine, mongo_uri)
 
 
 @pytest.mark.parametrize("status", ["completed", "error", "terminated"])

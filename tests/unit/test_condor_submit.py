@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ee2_operators.condor.routes import batch_id_of
 from ee2_operators.condor.submit import (
     BadSubmission,
     StageJob,
@@ -179,3 +180,23 @@ def test_no_text_gets_through_with_a_character_of_the_submit_language(text: str)
             continue
         assert not set(text) & set("$\"'\n\r\0\x1f \t")
         assert all("\n" not in value for value in description.values())
+
+
+@pytest.mark.parametrize(
+    ("grid_job_id", "batch_id"),
+    [
+        ("batch slurm ee2_9618_ee2#17.0#1790000000 slurm/20261122/4711", "4711"),
+        ("batch slurm ee2_9618_ee2#17.0#1790000000 slurm/20261122/4711@hpc2", "4711"),
+        ("condor schedd.far.example collector.far.example 23.1", "23.1"),
+        ("batch slurm ee2_9618_ee2#17.0#1790000000", None),  # not taken by sbatch yet
+        ("condor schedd.far.example collector.far.example", None),
+        ("slurm/20261122/4711", None),
+        ("batch slurm x slurm/20261122/47$(rm)", None),
+        ("", None),
+        (None, None),
+        (17, None),
+    ],
+)
+def test_the_id_beyond_our_pool(grid_job_id: Any, batch_id: str | None) -> None:
+    assert batch_id_of({"GridJobId": grid_job_id}) == batch_id
+    assert batch_id_of({}) is None

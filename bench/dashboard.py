@@ -1,0 +1,193 @@
+"""How soon the dashboard shows something, and how smoothly it goes on, with a million jobs.
+
+A real browser opens the page of its own on the database of `million.py`. Times are those that the
+person sees: from the moment the address is asked for to the first row, with an empty cache (cold),
+and from a click within the page (warm). Frames are counted by the page itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+from pymongo import MongoClient
+
+from bench.engine import Engine
+from bench.figures import Figure
+from bench.million import loaded, served, token_of_ana
+from ee2_cli import dashboard, stack
+from ee2_cli.settings import REPO, StackError
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--enable-precise-memory-info",
+    "--js-flags=--expose-gc",
+)  # fmt: skip
+_ROW = "[data-testid=jobs] tbody tr[aria-rowindex], [data-testid=jobs] [data-job]"
+_LISTS = {
+    "my jobs": ("/jobs", "My jobs"),
+    "history": ("/jobs/history?span=all", "History"),
+    "all jobs": ("/admin/jobs", "All jobs"),
+}
+_HOUR = 3600
+# Scrolls an element for two seconds, a little each frame, and gives the frames of each second.
+_SCROLL = """async ([selector, step]) => {
+  const found = selector ? document.querySelector(selector) : null;
+  const by = (y) => found ? found.scrollBy(0, y) : window.scrollBy(0, y);
+  const rates = [];
+  for (let second = 0; second < 3; second += 1) {
+    const start = performance.now();
+    let frames = 0;
+    while (performance.now() - start < 1000) {
+      await new Promise(requestAnimationFrame);
+      by(step);
+      frames += 1;
+    }
+    rates.push(frames * 1000 / (performance.now() - start));
+  }
+  return rates;
+}"""
+
+
+def measure(engine: Engine) -> list[Figure]:
+    """The figures of this family, beside the running stack."""
+    uri = stack.status(engine.settings).mongo_uri
+    if uri is None:
+        raise StackError("The stack is not running: start it with ./ee2 up")
+    return measure_at(uri, quick=engine.quick, say=engine.say)
+
+
+def measure_at(
+    uri: str, *, quick: bool, say: Callable[[str], None], keep: bool = False
+) -> list[Figure]:
+    """The figures on a MongoDB. keep: as of `million.loaded`."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise StackError("No Chromium: on Debian, as root, apt-get install chromium")
+    dashboard.build(say)
+    with loaded(uri, quick=quick, say=say, keep=keep) as (name, data, _):
+        token = token_of_ana(uri, name)
+        with served(uri, name) as (address, _), sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+            home = _Home(browser, f"{address}/services/ee2/dashboard", token, 3 if quick else 7)
+            try:
+                found = [
+                    Figure("bundle, gzipped, without the host's libraries", "kB", [[_bundle_kb()]],
+                           target=350),
+                ]  # fmt: skip
+                say("first rows")
+                found += _first_rows(home)
+                say("scrolling")
+                found += _scrolling(home, data.big_batch)
+                say("an hour with a change each second")
+                found.append(_an_hour(home, MongoClient(uri)[name], 300 if quick else _HOUR))
+                return found
+            finally:
+                browser.close()
+
+
+class _Home:
+    """Opens pages as ana, who may read everything."""
+
+    def __init__(self, browser: Browser, url: str, token: str, rounds: int) -> None:
+        self.rounds = rounds
+        self._browser, self._url = browser, url
+        self._headers = {"Authorization": token}
+
+    def open(self, path: str, wait_for: str) -> Page:
+        """A page in a context of its own, whose cache is empty."""
+        context = self._browser.new_context(
+            viewport={"width": 1440, "height": 900}, extra_http_headers=self._headers
+        )
+        page = context.new_page()
+        page.goto(self._url + path, wait_until="commit")
+        page.wait_for_selector(wait_for, state="visible")
+        return page
+
+
+def _bundle_kb() -> float:
+    bundle = Path(REPO) / "plugins" / "dashboard" / "dist" / "airflow" / "ee2-jobs.umd.js"
+    return len(gzip.compress(bundle.read_bytes())) / 1000
+
+
+def _now(page: Page) -> float:
+    return float(page.evaluate("performance.now()"))
+
+
+def _first_rows(home: _Home) -> list[Figure]:
+    cold: dict[str, list[float]] = {name: [] for name in _LISTS}
+    warm: dict[str, list[float]] = {name: [] for name in _LISTS}
+    for _ in range(home.rounds):
+        for name, (path, _title) in _LISTS.items():
+            page = home.open(path, _ROW)
+            cold[name].append(_now(page) / 1000)  # counted by the browser from the navigation on
+            page.context.close()
+        page = home.open("/status", "h1")
+        for name, (_, title) in _LISTS.items():
+            page.get_by_role("link", name="System status", exact=True).click()
+            page.wait_for_selector("text=System status")
+            before = _now(page)
+            page.get_by_role("link", name=title, exact=True).click()
+            page.wait_for_selector(_ROW, state="visible")
+            warm[name].append((_now(page) - before) / 1000)
+        page.context.close()
+    return [
+        *(Figure(f"first rows of {name}, cold", "s", [[v] for v in values], target=1.5)
+          for name, values in cold.items()),
+        *(Figure(f"first rows of {name}, warm", "s", [[v] for v in values[1:]], target=0.3)
+          for name, values in warm.items()),
+    ]  # fmt: skip
+
+
+def _scrolling(home: _Home, batch: str) -> list[Figure]:
+    places = {
+        "log of 100,000 lines": (f"/jobs/{batch}/log", "[data-testid=log-lines] [role=row]",
+                                 "[data-testid=log-lines]"),
+        "list of jobs": ("/jobs/history?span=all", _ROW, None),
+        "batch of 10,000 children": (f"/batches/{batch}", _ROW, None),
+    }  # fmt: skip
+    figures = []
+    for name, (path, wait_for, box) in places.items():
+        rates: list[list[float]] = []
+        for _ in range(3):
+            page = home.open(path, wait_for)
+            page.wait_for_timeout(1000)
+            rates.append(page.evaluate(_SCROLL, [box, 120]))
+            page.context.close()
+        figures.append(
+            Figure(f"scrolling: {name}", "frames/s", rates, target=50, better="more")
+        )
+    return figures
+
+
+def _an_hour(home: _Home, jobs: Any, seconds: int) -> Figure:
+    """Growth of the page's memory while `seconds` of its time go by, each with a change of one of
+    its rows. The page's clock is turned on by hand, so that an hour takes minutes."""
+    page = home.open("/jobs", _ROW)
+    page.clock.install()
+    mine = [job["_id"] for job in jobs["ee2_jobs"].find(
+        {"user": "ana", "status": "running"}, {"_id": 1}, limit=20)]  # fmt: skip
+    used: list[float] = []
+    step = 5
+    for at in range(0, seconds, step):
+        for second in range(at, at + step):
+            jobs["ee2_jobs"].update_one(
+                {"_id": mine[second % len(mine)]}, {"$inc": {"bench": 1}}
+            )
+        page.clock.fast_forward(step * 1000)
+        page.wait_for_timeout(20)
+        if at % (seconds // 10 // step * step or step) == 0:
+            page.evaluate("globalThis.gc && gc()")
+            used.append(float(page.evaluate("performance.memory.usedJSHeapSize")) / 1e6)
+    page.context.close()
+    growth = statistics.fmean(used[-3:]) - statistics.fmean(used[1:4])
+    return Figure(
+        "memory that a page left open for an hour has gained", "MB", [[growth]], target=5,
+        note=f"{seconds} s of the page's clock, a change each second;"
+        f" at the end it uses {used[-1]:.0f} MB",
+    )
