@@ -18,13 +18,19 @@ _BOTH = [
     ("can_edit", RESOURCE),
     ("can_cancel", RESOURCE),
 ]
+_NO_DAG = "DAG:ee2_none"
 # To see and change everybody's jobs, and to steer the engine.
 _ADMIN = [("can_admin", RESOURCE)]
 # What a user needs in the Airflow UI to see EE2's pages (without Plugins no page or tab is shown).
 # Not the runs: Airflow's rights are by DAG, and an app's DAG holds the runs and logs of everybody.
+# Airflow's home page asks for lists of them, and is full of errors where that is refused: who may
+# read the DAG `_NO_DAG`, which there is not, gets empty ones.
 _USER = [
     ("can_read", "Website"),
     ("can_read", "Plugins"),
+    ("can_read", _NO_DAG),
+    ("can_read", "DAG Runs"),
+    ("can_read", "Task Instances"),
     ("menu_access", "Browse"),
     ("can_read", "My Profile"),
     ("can_edit", "My Profile"),

@@ -20,9 +20,20 @@ _DEMO_PACKAGES = {
 }
 
 
-def programs(settings: StackSettings, log: Callable[[str], None]) -> None:
-    """Install the Debian packages that are missing; StackError says which where we may not."""
+# The same for the tests.
+_TEST_PACKAGES = {
+    "chromium": "chromium", "fonts-liberation": "/usr/share/fonts/truetype/liberation",
+}  # fmt: skip
+
+
+def programs(
+    settings: StackSettings, log: Callable[[str], None], *, for_tests: bool = False
+) -> None:
+    """Install the Debian packages that are missing; StackError says which where we may not.
+    for_tests: also those that only the tests need."""
     missing = missing_packages(settings)
+    if for_tests:
+        missing += [name for name, sign in _TEST_PACKAGES.items() if not _there(sign)]
     if missing:
         _apt_install(missing, log)
 

@@ -45,6 +45,8 @@ job_commands.register(app)
 control_commands.register(app)
 group_commands.register(app)
 app.command()(migrate_command.migrate)
+dashboards = typer.Typer(help="The job dashboard.", no_args_is_help=True)
+app.add_typer(dashboards, name="dashboard")
 
 _errors = Console(stderr=True, highlight=False)
 
@@ -143,6 +145,15 @@ def status(
         raise typer.Exit(3)
 
 
+@dashboards.command("build")
+def dashboard_build() -> None:
+    """Build the dashboard, if its sources have changed since it was built."""
+    from ee2_cli import dashboard
+
+    if not dashboard.build(_say):
+        _say("the dashboard is as its sources are")
+
+
 @app.command()
 def audit(
     target: Annotated[str | None, typer.Option(help="Only about this job or batch")] = None,
@@ -162,12 +173,15 @@ def audit(
 @app.command(context_settings=PASS_ON)
 def test(context: typer.Context) -> None:
     """Run the tests against real services; arguments go to pytest (-h: pytest's own -- --help)."""
-    from ee2_cli import install
+    from ee2_cli import dashboard, install
 
     settings = _settings()
-    install.programs(settings, _say)
+    install.programs(settings, _say, for_tests=True)
     install.pool(settings, _say)
-    done = subprocess.run([sys.executable, "-m", "pytest", *context.args], cwd=REPO)
+    dashboard.build(_say)
+    # All tests run in two processes (`Halves` in tests/conftest.py): some mostly wait.
+    arguments = context.args or ["-n", "2"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=REPO)
     raise typer.Exit(done.returncode)
 
 
@@ -188,4 +202,6 @@ def _show_addresses(state: dict[str, Any]) -> None:
         f"log-in     {state['airflow_user']} / {escape(str(state['airflow_password']))}",
         soft_wrap=True,
     )
+    console.print(f"dashboard  {state['airflow_url']}/plugin/ee2-jobs", soft_wrap=True)
+    console.print(f"           {state['rpc_url']}/dashboard (with a token)", soft_wrap=True)
     console.print(f"JSON-RPC   {state['rpc_url']}", soft_wrap=True)

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ee2_cli import airflow, htcondor, install, mongo, postgres, processes, rpc
+from ee2_cli import airflow, dashboard, htcondor, install, mongo, postgres, processes, rpc
 from ee2_cli.keys import Keys, load_keys, write_secret
 from ee2_cli.services import Service, ServiceState, Supervisor, write_environment
 from ee2_cli.settings import REPO, StackError, StackSettings
@@ -287,7 +287,10 @@ class _Start:
     def run(self) -> None:
         self.supervisor.start_services(s for s in self._names() if s in processes.STORES)
         with ThreadPoolExecutor() as threads:
-            steps = [threads.submit(step) for step in (self._mongo, self._airflow, self._programs)]
+            steps = [
+                threads.submit(step)
+                for step in (self._mongo, self._airflow, self._programs, self._dashboard)
+            ]
             pool = threads.submit(self._pool)
             for step in steps:
                 step.result()
@@ -328,6 +331,13 @@ class _Start:
 
     def _programs(self) -> None:
         install.programs(self.settings, self.log)
+
+    def _dashboard(self) -> None:
+        """The API server looks for it at its start. All else works without."""
+        try:
+            dashboard.build(self.log)
+        except StackError as e:
+            self.log(f"the dashboard is missing; once this is mended: ./ee2 dashboard build\n{e}")
 
     def _pool(self) -> None:
         install.pool(self.settings, self.log)

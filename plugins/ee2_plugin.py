@@ -88,8 +88,23 @@ def _application() -> FastAPI:
         on_stop=close_ports,
         run_url=run_url,
     )
-    app.router.routes.extend(Pages(lambda: engines[0], viewer, run_url, run_user).routes())
+    pages = Pages(lambda: engines[0], viewer, run_url, run_user, _job_url)
+    app.router.routes.extend(pages.routes())
     return app
+
+
+def _job_url(kind: str, job_id: str) -> str | None:
+    """Where the dashboard within Airflow shows a job (`jobs`) or a batch (`batches`)."""
+    if not _react_apps():
+        return None
+    return f"{airflow_internals.base_path()}/plugin/ee2-jobs/{kind}/{job_id}"
+
+
+@cache
+def _react_apps() -> list[Any]:
+    from api_bridge.dashboard import react_apps
+
+    return react_apps(f"{airflow_internals.base_path()}{PREFIX}")
 
 
 class Ee2Plugin(AirflowPlugin):
@@ -103,6 +118,11 @@ class Ee2Plugin(AirflowPlugin):
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
         """Asked for by the API server only."""
         return [{"app": _application(), "url_prefix": PREFIX, "name": "EE2"}]
+
+    @property
+    def react_apps(self) -> list[Any]:  # type: ignore[override]
+        """The dashboard's places in Airflow's pages; asked for by the API server only."""
+        return _react_apps()
 
     @property
     def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]

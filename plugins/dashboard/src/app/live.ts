@@ -1,0 +1,116 @@
+/** What a page shows of the server: read, kept fresh, and honest about its age. */
+
+import {
+  keepPreviousData,
+  QueryClient,
+  useMutation,
+  useQuery,
+  useQueryClient,
+} from "@tanstack/react-query";
+
+import { ApiError, call } from "./api";
+import { useHome } from "./home";
+
+const SLOWEST_MS = 60_000;
+
+/** Consecutive failures of each query, by its key. */
+const failures = new Map<string, number>();
+
+/** When to ask again: every `every` ms, give or take a tenth; twice as long after each failure. */
+export function pause(every: number, failed: number, retryAfterS: number | null): number {
+  const jitter = 0.9 + Math.random() * 0.2;
+  if (!failed) return every * jitter;
+  const slowed = Math.min(SLOWEST_MS, Math.max(every, 3000) * 2 ** Math.min(failed, 6));
+  return Math.max(slowed, (retryAfterS ?? 0) * 1000) * jitter;
+}
+
+export function createClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        retry: false,
+        staleTime: 1000,
+        gcTime: 5 * 60_000,
+        refetchOnWindowFocus: "always",
+        refetchIntervalInBackground: false,
+        networkMode: "always",
+      },
+      mutations: { retry: false, networkMode: "always" },
+    },
+  });
+}
+
+export interface LiveOptions<T> {
+  /** Asked again after this many ms; null or 0: only on demand. May look at the newest answer. */
+  every?: number | null | ((data: T | undefined) => number | null);
+  enabled?: boolean;
+  /** Go on showing the answer of the address before while a new one is read (paging, filters). */
+  keep?: boolean;
+}
+
+export interface Live<T> {
+  data: T | undefined;
+  error: ApiError | null;
+  /** Nothing to show yet. */
+  loading: boolean;
+  /** A call is under way. */
+  busy: boolean;
+  /** When the data was read; ms of this browser's clock. */
+  readAt: number;
+  /** When it failed last, if it has not been read since. */
+  failedAt: number | null;
+  /** Since when there is no answer, counting from the first failure in a row. */
+  refresh: () => void;
+}
+
+/** The answer of `path` (below the API's address, with its query string), kept fresh. */
+export function useLive<T>(path: string | null, options: LiveOptions<T> = {}): Live<T> {
+  const { api } = useHome();
+  const url = path === null ? "" : api + path;
+  const { every = null, enabled = true, keep = false } = options;
+  const query = useQuery<T, ApiError>({
+    queryKey: ["api", url],
+    enabled: enabled && path !== null,
+    placeholderData: keep ? keepPreviousData : undefined,
+    queryFn: async ({ signal }) => {
+      try {
+        const answer = await call<T>(url, { signal });
+        failures.delete(url);
+        return answer;
+      } catch (error) {
+        if (!signal.aborted) failures.set(url, (failures.get(url) ?? 0) + 1);
+        throw error;
+      }
+    },
+    refetchInterval: ({ state }) => {
+      const failed = failures.get(url) ?? 0;
+      if (state.error && !state.error.passing) return false;
+      const period = typeof every === "function" ? every(state.data) : every;
+      if (!period) return failed ? pause(10_000, failed, state.error?.retryAfterS ?? null) : false;
+      return pause(period, failed, state.error?.retryAfterS ?? null);
+    },
+  });
+  return {
+    data: query.data,
+    error: query.error,
+    loading: query.isPending && query.fetchStatus !== "idle",
+    busy: query.isFetching,
+    readAt: query.dataUpdatedAt,
+    failedAt: query.isError ? query.errorUpdatedAt : null,
+    refresh: () => void query.refetch(),
+  };
+}
+
+/** A change: `run({path, method, body})`; afterwards what is shown is read anew. */
+export function useChange<T = unknown>() {
+  const { api } = useHome();
+  const client = useQueryClient();
+  return useMutation<
+    T,
+    ApiError,
+    { path: string; method?: "POST" | "PUT" | "DELETE"; body?: unknown }
+  >({
+    mutationFn: ({ path, method = "POST", body }) => call<T>(api + path, { method, body }),
+    onSettled: () => client.invalidateQueries({ queryKey: ["api"], refetchType: "active" }),
+  });
+}

@@ -1,0 +1,276 @@
+/** The columns that tables of jobs can have: heading, width and what stands in a cell. */
+
+import { Box, Flex, HStack, Text } from "@chakra-ui/react";
+import { ClockAlert, Layers, Package } from "lucide-react";
+import type { ReactNode } from "react";
+
+import { PageLink, pathOf } from "../app/links";
+import type { Row } from "../app/types";
+import { useNow } from "../lib/clock";
+import { appName, hours, number, plural, shortId } from "../lib/format";
+import { isLive } from "../lib/states";
+import { query } from "../lib/words";
+import { Asked } from "./Asked";
+import { StackedBar } from "./StackedBar";
+import { StateBadge } from "./StateBadge";
+import { Ago, Fixed, Span } from "./times";
+
+/** Where a waiting job stands. */
+export interface Stand {
+  position: number | null;
+  in_line: number | null;
+  group: string | null;
+  /** Why it waits. */
+  why: string | null;
+}
+
+/** What a cell needs besides the row. */
+export interface CellFacts {
+  /** When the reader asked to cancel it. */
+  asked: number | undefined;
+  stand: Stand | undefined;
+}
+
+export interface Column {
+  head: string;
+  /** CSS width; columns without one share what is left. */
+  width?: string;
+  align?: "end";
+  cell: (row: Row, facts: CellFacts) => ReactNode;
+  /** What the list can be sorted by it. */
+  sort?: "created" | "finished";
+}
+
+/** "14th", "1st", "2nd", "111th". */
+export function ordinal(n: number): string {
+  const teens = n % 100 >= 11 && n % 100 <= 13;
+  const tail = teens ? "th" : ({ 1: "st", 2: "nd", 3: "rd" }[n % 10] ?? "th");
+  return `${number(n)}${tail}`;
+}
+
+/** The name of a job, or of a batch by its size. */
+export function titleOf(row: Row): string {
+  if (row.role) return row.role === "split" ? "Split" : "Aggregate";
+  if (!row.is_batch) return appName(row);
+  const jobs = Object.values(row.children ?? {}).reduce((sum, count) => sum + count, 0);
+  return `Batch of ${plural(jobs, "job")}`;
+}
+
+/** The state that is shown: what the reader asked for counts until the engine says how it is. */
+export function shownState(row: Row, asked: number | undefined): string {
+  if (asked !== undefined && isLive(row.status)) return "cancelling";
+  return row.superseded ? "retried" : row.status;
+}
+
+/** A text of unknown length and direction in one line. */
+export function Cut({ children, title }: { children: string; title?: string }) {
+  return (
+    <Text as="span" display="block" truncate title={title ?? children}>
+      <bdi>{children}</bdi>
+    </Text>
+  );
+}
+
+function AppCell({ row }: { row: Row }) {
+  const title = titleOf(row);
+  const method = row.is_batch ? null : row.method;
+  return (
+    <HStack gap="2" minWidth="0">
+      <Box color="fg.muted" flexShrink="0">
+        {row.is_batch ? <Layers size={14} aria-hidden /> : <Package size={14} aria-hidden />}
+      </Box>
+      <PageLink to={pathOf(row)} minWidth="0" display="block" truncate title={title} color="fg">
+        <bdi>{title}</bdi>
+      </PageLink>
+      {(row.attempt ?? 1) > 1 && (
+        <Text as="span" fontSize="xs" color="fg.muted" whiteSpace="nowrap">
+          attempt {row.attempt}
+        </Text>
+      )}
+      {method && method !== title && (
+        <Text as="span" fontSize="xs" color="fg.muted" truncate title={method} flexShrink="1000">
+          <bdi>{method}</bdi>
+        </Text>
+      )}
+    </HStack>
+  );
+}
+
+function NarrativeCell({ row }: { row: Row }) {
+  if (!row.ws_id) return <Text color="fg.muted">–</Text>;
+  const name = row.narrative ?? `narrative ${row.ws_id}`;
+  return (
+    <PageLink
+      to={`/jobs/narratives${query({ ws: row.ws_id })}`}
+      display="block"
+      truncate
+      title={name}
+      color={row.narrative ? "fg" : "fg.muted"}
+      fontWeight="normal"
+    >
+      <bdi>{name}</bdi>
+    </PageLink>
+  );
+}
+
+/** How far it is: a batch's bar, a place in line, or the node. */
+export function StandCell({ row, facts }: { row: Row; facts: CellFacts }) {
+  if (facts.asked !== undefined && isLive(row.status)) return <Asked at={facts.asked} row={row} />;
+  if (row.children && row.is_batch) {
+    const all = Object.values(row.children).reduce((sum, count) => sum + count, 0);
+    const ended = ["completed", "error", "terminated"].reduce(
+      (sum, state) => sum + (row.children?.[state] ?? 0),
+      0,
+    );
+    return (
+      <HStack gap="2">
+        <Box flex="1" minWidth="12">
+          <StackedBar counts={row.children} />
+        </Box>
+        <Text fontSize="xs" color="fg.muted" whiteSpace="nowrap">
+          {number(ended)} of {number(all)}
+        </Text>
+      </HStack>
+    );
+  }
+  const { stand } = facts;
+  if (row.status === "queued" && stand?.position && stand.in_line) {
+    const where = `${ordinal(stand.position)} of ${number(stand.in_line)}${stand.group ? ` in ${stand.group}` : ""}`;
+    return <Cut title={stand.why ? `${where}. ${stand.why}` : where}>{where}</Cut>;
+  }
+  if (isLive(row.status) && row.status !== "running" && stand?.why) return <Cut>{stand.why}</Cut>;
+  if (row.status === "running" && row.node) return <Cut>{`on ${row.node}`}</Cut>;
+  return <Text color="fg.muted">–</Text>;
+}
+
+/** How long it has run; near its limit that is said. */
+function RanCell({ row }: { row: Row }) {
+  if (row.is_batch && isLive(row.status)) return <Span from={row.running ?? row.created} />;
+  if (!row.running) return <Text color="fg.muted">–</Text>;
+  if (!isLive(row.status)) return <Fixed ms={row.run_ms} />;
+  return (
+    <HStack gap="1" justify="flex-end">
+      {row.limit_at && <NearLimit from={row.running} to={row.limit_at} />}
+      <Span from={row.running} />
+    </HStack>
+  );
+}
+
+function NearLimit({ from, to }: { from: number; to: number }) {
+  const now = useNow();
+  if (to - now > 0.1 * (to - from)) return null;
+  return (
+    <Box color="warning.fg" title="Near its time limit" display="inline-flex">
+      <ClockAlert size={14} aria-label="Near its time limit" />
+    </Box>
+  );
+}
+
+export const COLUMNS = {
+  state: {
+    head: "State",
+    width: "118px",
+    cell: (row, facts) => <StateBadge state={shownState(row, facts.asked)} />,
+  },
+  id: {
+    head: "Id",
+    width: "90px",
+    cell: (row) => (
+      <PageLink to={pathOf(row)} fontFamily="mono" fontSize="xs" title={row.id}>
+        {shortId(row.id)}
+      </PageLink>
+    ),
+  },
+  app: { head: "App", cell: (row) => <AppCell row={row} /> },
+  narrative: { head: "Narrative", cell: (row) => <NarrativeCell row={row} /> },
+  user: { head: "User", width: "96px", cell: (row) => <Cut>{row.user}</Cut> },
+  submitted: {
+    head: "Submitted",
+    width: "106px",
+    sort: "created",
+    cell: (row) => <Ago at={row.created} />,
+  },
+  waited: {
+    head: "Waited",
+    width: "92px",
+    align: "end",
+    cell: (row) =>
+      isLive(row.status) && row.status !== "running" && !row.is_batch ? (
+        <Span from={row.created} />
+      ) : (
+        <Fixed ms={row.wait_ms} />
+      ),
+  },
+  running: {
+    head: "Running for",
+    width: "112px",
+    align: "end",
+    cell: (row) => <RanCell row={row} />,
+  },
+  ran: { head: "Ran", width: "92px", align: "end", cell: (row) => <RanCell row={row} /> },
+  ended: {
+    head: "Ended",
+    width: "106px",
+    sort: "finished",
+    cell: (row) => <Ago at={row.finished} />,
+  },
+  stand: {
+    head: "Progress or place",
+    width: "180px",
+    cell: (row, facts) => <StandCell row={row} facts={facts} />,
+  },
+  group: { head: "Group", width: "84px", cell: (row) => <Cut>{row.group ?? "–"}</Cut> },
+  node: { head: "Node", width: "84px", cell: (row) => <Cut>{row.node ?? "–"}</Cut> },
+  attempt: {
+    head: "Attempt",
+    width: "76px",
+    align: "end",
+    cell: (row) => number(row.attempt ?? 1),
+  },
+  label: { head: "Inputs that differ", cell: (row) => <Cut>{row.label ?? "–"}</Cut> },
+  number: {
+    head: "#",
+    width: "64px",
+    align: "end",
+    cell: (row) =>
+      row.index === null || row.index === undefined ? (
+        "–"
+      ) : (
+        <PageLink to={pathOf(row)}>{number(row.index + 1)}</PageLink>
+      ),
+  },
+  cpu: {
+    head: "CPU",
+    width: "78px",
+    align: "end",
+    cell: (row) => (row.cpu_ms === null || row.cpu_ms === undefined ? "–" : hours(row.cpu_ms)),
+  },
+  error: {
+    head: "Error",
+    cell: (row) =>
+      row.error_line ? (
+        <Box color={row.status === "error" ? "failed.fg" : "fg.muted"}>
+          <Cut>{row.error_line}</Cut>
+        </Box>
+      ) : (
+        <Text color="fg.muted">–</Text>
+      ),
+  },
+  scheduler: {
+    head: "Batch system id",
+    width: "120px",
+    cell: (row) => <Cut>{row.scheduler_id ?? "–"}</Cut>,
+  },
+  limit: {
+    head: "Limit",
+    width: "106px",
+    cell: (row) => (row.limit_at ? <Ago at={row.limit_at} /> : <Flex color="fg.muted">–</Flex>),
+  },
+} satisfies Record<string, Column>;
+
+export type ColumnName = keyof typeof COLUMNS;
+
+/** The column of a name. */
+export function column(name: ColumnName): Column {
+  return COLUMNS[name];
+}
