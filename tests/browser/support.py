@@ -96,6 +96,11 @@ def axe(page: Page, within: str | None = None) -> None:
     """Fails if axe finds a serious or critical barrier on the page. within: selector of the part to
     look at (of Airflow's pages only ours is ours)."""
     page.evaluate(AXE.read_text())
+    # Colours that are on their way are no colours.
+    page.evaluate(
+        """document.getAnimations().filter(one => one.effect?.getComputedTiming().endTime < Infinity)
+            .forEach(one => one.finish())"""
+    )
     found = page.evaluate(
         "([where]) => axe.run(where ?? document, {resultTypes: ['violations']})", [within]
     )

@@ -107,7 +107,7 @@ def test_pausing_asks_and_names_the_reason(alone: Alone, site: Place) -> None:
             expect(dialog).to_be_hidden()
             attention = page.get_by_role("list", name="Needs attention")
             expect(attention).to_contain_text("The engine is paused by root")
-            expect(page.get_by_text("new switches <i>now</i>")).to_be_visible()
+            expect(page.get_by_text("new switches <i>now</i>").first).to_be_visible()
             assert client.get("/controls").json()["paused"]["reason"] == "new switches <i>now</i>"
             page.get_by_role("button", name="Go on", exact=True).click()
             dialog.get_by_label("Reason").fill("done")

@@ -80,6 +80,7 @@ def test_1_first_view(play: Play) -> None:
     bens = play.bens_job_for_all()
     running, queued = play.one_runs_one_waits()
     page = play.open("/status")
+    page.goto("about:blank")
     seen: list[Response] = []
     page.on("response", lambda one: seen.append(one) if API.search(one.url) else None)
     page.goto(play.url("/jobs"))
@@ -282,10 +283,6 @@ def test_9_limits(play: Play) -> None:
     form.get_by_label("Reason").fill("two are enough")
     form.get_by_role("button", name="Save limit").click()
     expect(form).to_have_count(0)
-    mine = play.open(f"/jobs/{third}")
-    expect(mine.get_by_test_id("waiting")).to_contain_text(
-        "Waiting because: Your limit of 2 running jobs is reached.", timeout=PATIENCE_MS
-    )
     # A rule of four seconds for ana's jobs of one app.
     rule = "/limits/time/ee2_test.child/ana"
     play.undo(rule)
@@ -300,6 +297,10 @@ def test_9_limits(play: Play) -> None:
     expect(form.get_by_test_id("preview")).not_to_be_empty()
     form.get_by_role("button", name="Save rule").click()
     expect(form).to_have_count(0)
+    mine = play.open(f"/jobs/{third}")
+    expect(mine.get_by_test_id("waiting")).to_contain_text(
+        "Waiting because: Your limit of 2 running jobs is reached.", timeout=PATIENCE_MS
+    )
     play.clean_jobs()
     over = play.submit("ee2_test.child", seconds=600)
     mine.goto(play.url(f"/jobs/{over}"))
@@ -372,9 +373,8 @@ def test_10_trouble(play: Play) -> None:
 
 @pytest.mark.parametrize("home", ["airflow"])
 def test_from_a_run_to_its_job_and_back(play: Play) -> None:
-    job = play.submit("ee2_test.echo", say="hello")
-    play.wait(job, "completed")
-    run = f"/dags/ee2_test.echo.job/runs/{job}"
+    job = play.running()
+    run = f"/dags/{SLEEP}.job/runs/{job}"
     page = play.hosted.airflow(run, user="root")
     tab = page.get_by_role("link", name="EE2 jobs of this run")
     tab.click()

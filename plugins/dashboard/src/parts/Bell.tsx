@@ -44,7 +44,10 @@ export function Bell() {
       </Popover.Trigger>
       <Portal>
         <Popover.Positioner>
-          <Popover.Content width={{ base: "calc(100vw - 32px)", sm: "420px" }}>
+          <Popover.Content
+            aria-label="Messages"
+            width={{ base: "calc(100vw - 32px)", sm: "420px" }}
+          >
             <Popover.Header>
               <HStack justify="space-between">
                 <Popover.Title fontWeight="semibold">Messages</Popover.Title>
