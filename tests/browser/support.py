@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -19,7 +19,8 @@ AXE = REPO / "plugins" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js
 SCREENSHOTS = REPO / "docs" / "screenshots"
 COOKIE = "ee2_session"
 AIRFLOW_COOKIE = "_token"
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 Theme = Literal["light", "dark"]
 # What a browser says about troubles that tests make on purpose, or that do no harm.
 _HARMLESS = re.compile(r"Failed to load resource|net::ERR_|favicon|Blocked script execution")
@@ -98,7 +99,8 @@ def axe(page: Page, within: str | None = None) -> None:
     page.evaluate(AXE.read_text())
     # Colours that are on their way are no colours.
     page.evaluate(
-        """document.getAnimations().filter(one => one.effect?.getComputedTiming().endTime < Infinity)
+        """document.getAnimations()
+            .filter(one => one.effect?.getComputedTiming().endTime < Infinity)
             .forEach(one => one.finish())"""
     )
     found = page.evaluate(

@@ -209,26 +209,26 @@ def test_what_is_wrong_stands_at_its_field(alone: Alone, site: Place) -> None:
 
 
 def test_who_was_slower_is_told(alone: Alone, site: Place) -> None:
-    page = opened(alone, "/admin/limits/users?user=cho", "Limits")
+    page = opened(alone, "/admin/limits/users?user=ben", "Limits")
     with api(site, "root") as client:
         try:
-            page.get_by_role("button", name="Change the limit of cho").click()
+            page.get_by_role("button", name="Change the limit of ben").click()
             page.get_by_label("Jobs at once").fill("7")
             faster = {"places": 2, "note": "mine"}
-            client.put("/limits/users/cho", json=faster).raise_for_status()
+            client.put("/limits/users/ben", json=faster).raise_for_status()
             page.get_by_role("button", name="Save limit").click()
             expect(page.get_by_text("Somebody else has changed this meanwhile")).to_be_visible()
             rows = client.get("/limits/users").json()["users"]
-            assert next(one for one in rows if one["user"] == "cho")["limit"] == 2
+            assert next(one for one in rows if one["user"] == "ben")["limit"] == 2
             page.get_by_role("button", name="Show what is set now").click()
             expect(page.get_by_label("Jobs at once")).to_have_value("2")
             page.get_by_label("Jobs at once").fill("7")
             page.get_by_role("button", name="Save limit").click()
-            expect(row(page, "Users and their limits", "cho")).to_contain_text(
+            expect(row(page, "Users and their limits", "ben")).to_contain_text(
                 re.compile(r"7\s*own")
             )
         finally:
-            client.delete("/limits/users/cho", params={"reason": "after the test"})
+            client.delete("/limits/users/ben", params={"reason": "after the test"})
 
 
 def test_the_tester_names_the_rule(alone: Alone) -> None:

@@ -257,8 +257,8 @@ def test_history_at_scale(alone: Alone, site: Place) -> None:
     page.get_by_test_id("jobs").evaluate("box => { box.scrollTop -= 1100 * 36 }")
     expect(rows(page).first).to_be_visible()
     assert any("cursor=" in one.url for one in seen)
-    for row in rows(page).all():
-        assert row.get_attribute("data-row") == wanted[int(row.get_attribute("aria-rowindex")) - 2]
+    drawn = rows(page).evaluate_all("all => all.map(r => [r.ariaRowIndex, r.dataset.row])")
+    assert all(job_id == wanted[int(place) - 2] for place, job_id in drawn)
     pages = [one for one in seen if "cursor=" in one.url]
     assert pages and all(one.ok and len(one.body()) < MAX_BYTES for one in pages)
     row = rows(page).nth(15)

@@ -2,7 +2,7 @@
 
 import { Box, Button, Flex, HStack, Skeleton, Stack, Text } from "@chakra-ui/react";
 import { QueryClientProvider } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useState, type ReactNode } from "react";
+import { lazy, Suspense, useEffect, useRef, useState, type ReactNode } from "react";
 import { Link, Navigate, Route, Routes, useLocation } from "react-router-dom";
 
 import { Bell } from "../parts/Bell";
@@ -163,7 +163,13 @@ function TopBar({ corner }: { corner?: ReactNode }) {
   const shown = PAGES.filter((page) => !page.admin || me.is_admin || me.is_admin_reader);
   const here = pathname.startsWith(root) ? pathname.slice(root.length) : pathname;
   const current = currentPage(here, shown);
+  const nav = useRef<HTMLDivElement>(null);
   useKeptTaste();
+  // On a phone the bar is longer than the screen: where one is must be seen.
+  useEffect(() => {
+    const link = nav.current?.querySelector<HTMLElement>("[aria-current]");
+    if (nav.current && link) nav.current.scrollLeft = link.offsetLeft - 40;
+  }, [current?.path]);
   return (
     <Flex
       as="header"
@@ -176,7 +182,7 @@ function TopBar({ corner }: { corner?: ReactNode }) {
       bg="bg"
       zIndex="docked"
     >
-      <Box as="nav" aria-label="Pages of the dashboard" overflowX="auto" flex="1">
+      <Box ref={nav} as="nav" aria-label="Pages of the dashboard" overflowX="auto" flex="1">
         <HStack gap="1" minWidth="max-content">
           {shown.map((page) => (
             <Box

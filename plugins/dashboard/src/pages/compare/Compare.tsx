@@ -79,10 +79,13 @@ export default function Compare() {
 function Grid({ jobs, children }: { jobs: readonly Side[]; children: ReactNode }) {
   return (
     <Box borderWidth="1px" borderRadius="md" overflowX="auto">
-      <Table.Root size="sm" minWidth={`${12 + jobs.length * 14}rem`}>
+      <Table.Root
+        size="sm"
+        minWidth={{ base: `${8 + jobs.length * 11}rem`, md: `${12 + jobs.length * 14}rem` }}
+      >
         <Table.Header>
           <Table.Row>
-            <Table.ColumnHeader width="14rem" />
+            <Table.ColumnHeader width={{ base: "8rem", md: "14rem" }} />
             {jobs.map((job) => (
               <Table.ColumnHeader key={job.id}>
                 <PageLink to={`/jobs/${job.id}`} fontFamily="mono" textDecoration="underline">

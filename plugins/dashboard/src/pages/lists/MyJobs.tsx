@@ -1,6 +1,6 @@
 /** "/jobs": what runs and waits, and what ended last. */
 
-import { Box, Flex, Text } from "@chakra-ui/react";
+import { Box, Flex, Grid, Text } from "@chakra-ui/react";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
@@ -216,12 +216,18 @@ function Tiles({
     />
   );
   return (
-    <Flex gap="3" wrap="wrap" mb="5" role="group" aria-label="Filter by state">
+    <Grid
+      gap="3"
+      templateColumns={{ base: "1fr 1fr", sm: "repeat(4, max-content)" }}
+      mb="5"
+      role="group"
+      aria-label="Filter by state"
+    >
       {tile("running", "Running", "running", held("running") ?? counts?.running)}
       {tile("waiting", "Queued", "queued", held("queued") ?? counts?.queued)}
       {tile("finished", "Ended today", "success", counts?.finished_today)}
       {tile("failed", "Failed today", "failed", counts?.failed_today)}
-    </Flex>
+    </Grid>
   );
 }
 

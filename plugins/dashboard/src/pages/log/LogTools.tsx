@@ -165,7 +165,7 @@ function SearchField({
           maxLength={1000}
           autoComplete="off"
           spellCheck={false}
-          pe="28"
+          pe={text ? "28" : "2"}
           value={text}
           onChange={(event) => setText(event.target.value)}
           onKeyDown={(event) => {

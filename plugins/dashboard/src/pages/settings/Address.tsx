@@ -79,10 +79,13 @@ function Code({ channel }: { channel: "email" | "slack" | "webhook" }) {
   const confirm = useChange();
   const go = () => {
     if (!code.trim()) return;
-    confirm.mutate(
-      { path: "/settings/notices/confirm", body: { channel, code: code.trim() } },
-      { onSuccess: () => say({ kind: "success", title: "The address is confirmed" }) },
-    );
+    // Not by onSuccess: this field goes once the address is confirmed.
+    void confirm
+      .mutateAsync({ path: "/settings/notices/confirm", body: { channel, code: code.trim() } })
+      .then(
+        () => say({ kind: "success", title: "The address is confirmed" }),
+        () => undefined, // stands at the field
+      );
   };
   return (
     <Box width="100%">

@@ -48,10 +48,11 @@ function Form({ now }: { now: Settings }) {
   const place = wrong === null ? null : wrongField(wrong);
   const at = (field: string) => (place === field ? wrong : null);
   const changed = JSON.stringify(draft) !== JSON.stringify(draftOf(now.settings));
+  // Not by onSuccess: the form is made anew from what was saved, and is told nothing any more then.
   const save = () =>
-    change.mutate(
-      { path: "/settings/notices", method: "PUT", body: wishes },
-      { onSuccess: () => say({ kind: "success", title: "Notifications saved" }) },
+    void change.mutateAsync({ path: "/settings/notices", method: "PUT", body: wishes }).then(
+      () => say({ kind: "success", title: "Notifications saved" }),
+      () => undefined, // stands at its field
     );
   const address = (channel: "email" | "slack" | "webhook", help: string) =>
     now.channels.includes(channel) && (
