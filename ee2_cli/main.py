@@ -179,8 +179,9 @@ def test(context: typer.Context) -> None:
     install.programs(settings, _say, for_tests=True)
     install.pool(settings, _say)
     dashboard.build(_say)
-    # All tests run in two processes (`Halves` in tests/conftest.py): some mostly wait.
-    arguments = context.args or ["-n", "2"]
+    # All tests run in two processes (`Halves` in tests/conftest.py): some mostly wait. What fails
+    # is tried once more, and listed as RERUN: browsers, pools and two cores do not go well together.
+    arguments = context.args or ["-n", "2", "--reruns", "1", "-raR"]
     done = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=REPO)
     raise typer.Exit(done.returncode)
 
