@@ -180,7 +180,7 @@ def test(context: typer.Context) -> None:
     install.pool(settings, _say)
     dashboard.build(_say)
     # All tests run in two processes (`Halves` in tests/conftest.py): some mostly wait. What fails
-    # is tried once more, and listed as RERUN: browsers, pools and two cores do not go well together.
+    # is tried once more, and listed as RERUN: two cores are few for a pool and a browser.
     arguments = context.args or ["-n", "2", "--reruns", "1", "-raR"]
     done = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=REPO)
     raise typer.Exit(done.returncode)
