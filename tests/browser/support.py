@@ -61,10 +61,15 @@ class Pages:
                 ]
             )  # fmt: skip
         page = context.new_page()
-        page.on("pageerror", lambda error: self.troubles.append(f"uncaught: {error}"))
+        page.on("pageerror", lambda error: self._uncaught(error, airflow))
         page.on("console", self._note)
         page.goto(address)
         return page
+
+    def _uncaught(self, error: Any, airflow: bool) -> None:
+        # Of Airflow's pages only ours is ours.
+        if not airflow or "ee2-jobs" in (error.stack or ""):
+            self.troubles.append(f"uncaught: {error}")
 
     def _note(self, message: Any) -> None:
         if message.type == "error" and not _HARMLESS.search(message.text):

@@ -45,6 +45,9 @@ def test_the_head_says_how_it_stands(alone: Alone) -> None:
     expect(main.get_by_text(re.compile(r"^in \d+–\d+ (min|h)"))).to_be_visible()
     expect(page.get_by_role("button", name="Retry failed (12)")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel all (8)")).to_be_visible()
+    page.locator("table tr[data-row]").first.wait_for()
+    page.get_by_test_id("squares").wait_for()
+    alone.pages.shot(page, "batch")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download table").click()
     lines = download.value.path().read_text().splitlines()

@@ -132,7 +132,7 @@ def test_a_run_shows_its_jobs(hosted: Hosted, accounts: Accounts) -> None:
 
 def test_signing_in_to_airflow_leads_back(hosted: Hosted, accounts: Accounts) -> None:
     url = f"{accounts.stack.airflow_url}/plugin/ee2-jobs"
-    page = hosted.pages.open(url)
+    page = hosted.pages.open(url, airflow=True)
     page.locator("input[name=username]").fill("ana")
     page.locator("input[name=password]").fill(password("ana"))
     page.keyboard.press("Enter")

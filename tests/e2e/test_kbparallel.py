@@ -115,12 +115,12 @@ def test_more_parents_than_slots(stack: Stack, client: OldClient) -> None:
 
 def test_batchapp(stack: Stack, client: OldClient) -> None:
     with database(stack) as db:
-        user = db.ee2_jobs.find_one({"batch_job": True})["user"]  # type: ignore[index]
         db.ee2_workspaces.update_one(
             {"_id": WSID},
-            {"$set": {"name": "kbparallel", "owner": user, "acl": {}, "public": False}},
+            {"$set": {"name": "kbparallel", "owner": stack.airflow_user, "acl": {},
+                      "public": False}},
             upsert=True,
-        )
+        )  # fmt: skip
     params = {
         "module_name": "ee2_test", "method_name": "child", "service_ver": "release",
         "wsid": str(WSID), "meta": {"cell_id": "x"},

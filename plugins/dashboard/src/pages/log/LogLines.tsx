@@ -175,7 +175,7 @@ export function LogLines({
                 n={n}
                 line={line}
                 time={timeOf(filter ? null : store.line(n)?.t)}
-                timeWidth={times === "clock" ? "9.5ch" : "14ch"}
+                timeWidth={times === "clock" ? "11ch" : "15ch"}
                 found={found.byLine.get(n)}
                 current={current === n}
                 chosen={range !== null && n >= range[0] && n <= range[1]}

@@ -107,7 +107,13 @@ export const LogRow = memo(function LogRow({
       {time !== null && (
         <span
           role="cell"
-          style={{ ...NUMBER, color: inks.line, width: timeWidth, textAlign: "left" }}
+          style={{
+            ...NUMBER,
+            color: inks.line,
+            width: timeWidth,
+            textAlign: "left",
+            whiteSpace: "nowrap",
+          }}
         >
           {time}
         </span>
