@@ -1,10 +1,11 @@
 /** Asking before something is done that cannot be undone. */
 
-import { Button, Dialog, Field, Input, Portal, Stack, Text, Textarea } from "@chakra-ui/react";
+import { Button, Dialog, Field, Input, Stack, Text, Textarea } from "@chakra-ui/react";
 import { useRef, useState, type ReactNode } from "react";
 
 import { ApiError, said } from "../app/api";
 import { Notice } from "./Notice";
+import { Popup } from "./Popup";
 
 export interface ConfirmProps {
   open: boolean;
@@ -30,22 +31,14 @@ export interface ConfirmProps {
 export function Confirm(props: ConfirmProps) {
   const keepRef = useRef<HTMLButtonElement>(null);
   return (
-    <Dialog.Root
+    <Popup
       open={props.open}
-      onOpenChange={({ open }) => {
-        if (!open) props.onClose();
-      }}
-      initialFocusEl={() => keepRef.current}
+      onClose={props.onClose}
       role="alertdialog"
-      placement="center"
+      initialFocusEl={() => keepRef.current}
     >
-      <Portal>
-        <Dialog.Backdrop />
-        <Dialog.Positioner>
-          <Dialog.Content>{props.open && <Inside {...props} keepRef={keepRef} />}</Dialog.Content>
-        </Dialog.Positioner>
-      </Portal>
-    </Dialog.Root>
+      <Inside {...props} keepRef={keepRef} />
+    </Popup>
   );
 }
 

@@ -6,7 +6,6 @@ import {
   HStack,
   Input,
   NativeSelect,
-  Portal,
   Stack,
   Text,
 } from "@chakra-ui/react";
@@ -19,6 +18,7 @@ import { useChange } from "../app/live";
 import type { Answer, JobPage } from "../app/types";
 import { Notice } from "./Notice";
 import { say } from "./toasts";
+import { Popup } from "./Popup";
 
 const UNDO_MS = 10_000;
 
@@ -44,30 +44,17 @@ export function Share({
   onClose: () => void;
 }) {
   return (
-    <Dialog.Root
-      open={open}
-      onOpenChange={(change) => {
-        if (!change.open) onClose();
-      }}
-      placement="center"
-    >
-      <Portal>
-        <Dialog.Backdrop />
-        <Dialog.Positioner>
-          <Dialog.Content>
-            <Dialog.Header>
-              <Dialog.Title>Share this {job.is_batch ? "batch" : "job"}</Dialog.Title>
-            </Dialog.Header>
-            <Dialog.Body pb="6">
-              {job.can?.share ? <ByName job={job} /> : <ByNarrative job={job} />}
-            </Dialog.Body>
-            <Dialog.CloseTrigger asChild>
-              <CloseButton size="sm" />
-            </Dialog.CloseTrigger>
-          </Dialog.Content>
-        </Dialog.Positioner>
-      </Portal>
-    </Dialog.Root>
+    <Popup open={open} onClose={onClose}>
+      <Dialog.Header>
+        <Dialog.Title>Share this {job.is_batch ? "batch" : "job"}</Dialog.Title>
+      </Dialog.Header>
+      <Dialog.Body pb="6">
+        {job.can?.share ? <ByName job={job} /> : <ByNarrative job={job} />}
+      </Dialog.Body>
+      <Dialog.CloseTrigger asChild>
+        <CloseButton size="sm" />
+      </Dialog.CloseTrigger>
+    </Popup>
   );
 }
 

@@ -1,16 +1,14 @@
 /** Is the system healthy, what is waiting, on what: for administrators, on one screen. */
 
-import { Badge, Box, Grid, HStack, SimpleGrid, Skeleton, Stack, Text } from "@chakra-ui/react";
+import { Badge, Box, Grid, HStack, SimpleGrid } from "@chakra-ui/react";
 import { CircleAlert, CircleCheck, CircleX } from "lucide-react";
 
 import { PageLink } from "../../app/links";
 import { useLive } from "../../app/live";
 import { number, percent } from "../../lib/format";
-import { stale } from "../../lib/stale";
-import { Freshness, Trouble } from "../../parts/Freshness";
-import { PageHead, Section } from "../../parts/Section";
+import { FiguresPage } from "../../parts/FiguresPage";
+import { Section } from "../../parts/Section";
 import { Tile } from "../../parts/Tile";
-import { Late } from "../status/Status";
 import { Capacity } from "./Capacity";
 import { Controls } from "./Controls";
 import { Nodes } from "./Nodes";
@@ -29,21 +27,10 @@ const EVERY_MS = 15_000;
 export default function Overview() {
   const live = useLive<Page>("/admin/overview", { every: EVERY_MS });
   const controls = useLive<ControlsState>("/controls", { every: EVERY_MS });
-  const page = live.data;
   return (
-    <>
-      <PageHead title="Overview">
-        <HStack gap="3">
-          {page && <Late asOf={page.as_of} note={page.note} />}
-          <Freshness live={live} />
-        </HStack>
-      </PageHead>
-      <Stack gap="3">
-        <Trouble live={live} />
-        {!page && !live.error && <Waiting />}
-      </Stack>
-      {page && (
-        <Box {...stale(live.error?.passing)}>
+    <FiguresPage title="Overview" live={live}>
+      {(page) => (
+        <>
           <Concerns found={concerns(page, controls.data)} />
           <Figures page={page} />
           <Grid
@@ -90,9 +77,9 @@ export default function Overview() {
               <LargestUsers users={page.largest_users} />
             </Section>
           </Grid>
-        </Box>
+        </>
       )}
-    </>
+    </FiguresPage>
   );
 }
 
@@ -182,17 +169,5 @@ function Figures({ page }: { page: Page }) {
         }
       />
     </SimpleGrid>
-  );
-}
-
-function Waiting() {
-  return (
-    <Stack gap="3" role="status" aria-busy aria-label="Loading">
-      <Skeleton height="8" width="80" />
-      <Skeleton height="20" />
-      <Skeleton height="64" />
-      <Skeleton height="32" />
-      <Text srOnly>Loading</Text>
-    </Stack>
   );
 }

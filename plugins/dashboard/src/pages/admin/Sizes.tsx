@@ -1,21 +1,19 @@
 /** Ceilings on sizes: of everybody, and of single users. */
 
-import { Box, Button, HStack, Stack, Text } from "@chakra-ui/react";
+import { Button, HStack, Text } from "@chakra-ui/react";
 import { useState } from "react";
 
-import { ApiError } from "../../app/api";
-import { useChange, useLive } from "../../app/live";
+import { useLive } from "../../app/live";
 import type { Answer } from "../../app/types";
 import { fieldOf, whole } from "../../lib/fields";
 import { number } from "../../lib/format";
-import { query } from "../../lib/words";
 import { FormField } from "../../parts/FormField";
 import { Trouble } from "../../parts/Freshness";
 import { Rows, type Column } from "../../parts/Rows";
 import { Section } from "../../parts/Section";
 import { Ago } from "../../parts/times";
-import { say } from "../../parts/toasts";
 import { NotSaved } from "./Conflict";
+import { LimitForm, NoteAndReason, useLimitChange } from "./LimitForm";
 import { ANY, SIZES } from "./limits";
 import { PreviewBox } from "./PreviewBox";
 import { usePreview } from "./usePreview";
@@ -131,7 +129,7 @@ function SizeForm({
   const [typed, setTyped] = useState(() => asTyped(size?.figures));
   const [note, setNote] = useState(size?.note ?? "");
   const [reason, setReason] = useState("");
-  const change = useChange<Answer<"Changed">>();
+  const { change, save } = useLimitChange(onDone);
   const target = (user ?? name).trim();
   const figures: Figures = Object.fromEntries(SIZES.map(({ key }) => [key, whole(typed[key])]));
   const badKey = SIZES.find(({ key }) => Number.isNaN(figures[key]))?.key;
@@ -143,127 +141,68 @@ function SizeForm({
   const wrong = change.error?.status === 400 ? change.error.message : null;
   const place = wrong === null ? null : fieldOf(wrong.replace(/^figures\W+/, ""), FIELDS);
   const at = (field: string) => (place === field ? wrong : null);
-  const send = async (remove: boolean) => {
-    const path = `/limits/sizes/${encodeURIComponent(target)}`;
-    const revision = seen?.revision ?? 0;
-    const why = reason.trim() || undefined;
-    try {
-      const done = await change.mutateAsync(
-        remove
-          ? { path: path + query({ reason: why, revision }), method: "DELETE" }
-          : {
-              path,
-              method: "PUT",
-              body: { figures, note: note.trim() || null, reason: why ?? null, revision },
-            },
-      );
-      say({
-        kind: "success",
-        title: remove ? "Ceilings taken away" : "Ceilings set",
-        description: done.preview.text,
-      });
-      onDone();
-    } catch (problem) {
-      if (!(problem instanceof ApiError)) throw problem;
-    }
+  const send = (remove: boolean) =>
+    void save(
+      `/limits/sizes/${encodeURIComponent(target)}`,
+      remove ? null : { figures, note: note.trim() || null },
+      { reason, revision: seen?.revision ?? 0 },
+      remove ? "Ceilings taken away" : "Ceilings set",
+    );
+  const takeNewest = () => {
+    setSeen(size);
+    setTyped(asTyped(size?.figures));
+    setNote(size?.note ?? "");
+    change.reset();
   };
   return (
-    <Box asChild borderWidth="1px" borderRadius="md" p="4" mb="3" bg="bg">
-      <form
-        noValidate
-        aria-label="Ceilings on sizes"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (ready) void send(false);
-        }}
-      >
-        <Stack gap="3">
-          <HStack gap="4" align="start" wrap="wrap">
-            {user === null && (
-              <FormField
-                label="User"
-                required
-                width="40"
-                value={name}
-                onValue={setName}
-                error={at("user")}
-              />
-            )}
-            {SIZES.map(({ key, name: label }) => (
-              <FormField
-                key={key}
-                label={label}
-                inputMode="numeric"
-                width="40"
-                value={typed[key]}
-                onValue={(value) => setTyped((all) => ({ ...all, [key]: value }))}
-                error={badKey === key ? "Give a whole number" : at(key)}
-                help="empty: none"
-              />
-            ))}
+    <LimitForm
+      label="Ceilings on sizes"
+      fields={
+        <>
+          {user === null && (
             <FormField
-              label="Note"
-              width={{ base: "100%", md: "64" }}
-              maxLength={300}
-              value={note}
-              onValue={setNote}
-              error={at("note")}
-            />
-            <FormField
-              label="Reason"
-              width={{ base: "100%", md: "64" }}
-              maxLength={1000}
-              value={reason}
-              onValue={setReason}
-              error={at("reason")}
-              help="For the audit"
-            />
-          </HStack>
-          {ready && !negative && <PreviewBox preview={preview} />}
-          {change.error && (place === null || (place === "user" && user !== null)) && (
-            <NotSaved
-              error={change.error}
-              onNewest={
-                user === null
-                  ? undefined
-                  : () => {
-                      setSeen(size);
-                      setTyped(asTyped(size?.figures));
-                      setNote(size?.note ?? "");
-                      change.reset();
-                    }
-              }
+              label="User"
+              required
+              width="40"
+              value={name}
+              onValue={setName}
+              error={at("user")}
             />
           )}
-          <HStack gap="2" wrap="wrap">
-            <Button
-              type="submit"
-              size="sm"
-              colorPalette="brand"
-              disabled={!ready}
-              loading={change.isPending}
-            >
-              Save ceilings
-            </Button>
-            <Button size="sm" variant="outline" onClick={onDone}>
-              Leave as it is
-            </Button>
-            {seen && (
-              <Button
-                size="sm"
-                variant="ghost"
-                colorPalette="danger"
-                ml={{ sm: "auto" }}
-                disabled={change.isPending}
-                onClick={() => void send(true)}
-              >
-                Take all of them away
-              </Button>
-            )}
-          </HStack>
-        </Stack>
-      </form>
-    </Box>
+          {SIZES.map(({ key, name: label }) => (
+            <FormField
+              key={key}
+              label={label}
+              inputMode="numeric"
+              width="40"
+              value={typed[key]}
+              onValue={(value) => setTyped((all) => ({ ...all, [key]: value }))}
+              error={badKey === key ? "Give a whole number" : at(key)}
+              help="empty: none"
+            />
+          ))}
+          <NoteAndReason
+            note={note}
+            onNote={setNote}
+            reason={reason}
+            onReason={setReason}
+            at={at}
+          />
+        </>
+      }
+      verb="Save ceilings"
+      ready={ready}
+      busy={change.isPending}
+      takeAway={seen && "Take all of them away"}
+      onSave={() => send(false)}
+      onTakeAway={() => send(true)}
+      onLeave={onDone}
+    >
+      {ready && !negative && <PreviewBox preview={preview} />}
+      {change.error && (place === null || (place === "user" && user !== null)) && (
+        <NotSaved error={change.error} onNewest={user === null ? undefined : takeNewest} />
+      )}
+    </LimitForm>
   );
 }
 

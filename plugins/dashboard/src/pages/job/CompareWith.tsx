@@ -1,13 +1,4 @@
-import {
-  Button,
-  Checkbox,
-  CloseButton,
-  Dialog,
-  Portal,
-  Skeleton,
-  Stack,
-  Text,
-} from "@chakra-ui/react";
+import { Button, Checkbox, CloseButton, Dialog, Skeleton, Stack, Text } from "@chakra-ui/react";
 import { useState } from "react";
 
 import { useGo } from "../../app/links";
@@ -18,6 +9,7 @@ import { query } from "../../lib/words";
 import { StateBadge } from "../../parts/StateBadge";
 import { Ago, Fixed } from "../../parts/times";
 import { PartTrouble } from "./Facts";
+import { Popup } from "../../parts/Popup";
 
 const MOST = 3;
 
@@ -41,75 +33,57 @@ export function CompareWith({
   );
   const others = live.data?.items.filter((row) => row.id !== job.id && !row.is_batch).slice(0, 10);
   return (
-    <Dialog.Root
-      open={open}
-      onOpenChange={(change) => {
-        if (!change.open) onClose();
-      }}
-      placement="center"
-      size="lg"
-    >
-      <Portal>
-        <Dialog.Backdrop />
-        <Dialog.Positioner>
-          <Dialog.Content>
-            <Dialog.Header>
-              <Dialog.Title>Compare with other runs of this app</Dialog.Title>
-            </Dialog.Header>
-            <Dialog.Body>
-              <PartTrouble live={live} what="The runs" />
-              {!others && !live.error && <Skeleton height="40" />}
-              {others?.length === 0 && (
-                <Text color="fg.muted">You have no other run of this app.</Text>
-              )}
-              <Stack gap="2">
-                {others?.map((row) => (
-                  <Checkbox.Root
-                    key={row.id}
-                    checked={chosen.includes(row.id)}
-                    disabled={!chosen.includes(row.id) && chosen.length >= MOST}
-                    onCheckedChange={({ checked }) =>
-                      setChosen((before) =>
-                        checked === true
-                          ? [...before, row.id]
-                          : before.filter((one) => one !== row.id),
-                      )
-                    }
-                  >
-                    <Checkbox.HiddenInput />
-                    <Checkbox.Control />
-                    <Checkbox.Label display="flex" gap="3" flexWrap="wrap" alignItems="center">
-                      <Text as="span" fontFamily="mono">
-                        {shortId(row.id)}
-                      </Text>
-                      <StateBadge state={row.status} />
-                      <Ago at={row.finished} />
-                      <Text as="span" color="fg.muted">
-                        ran <Fixed ms={row.run_ms} />
-                      </Text>
-                    </Checkbox.Label>
-                  </Checkbox.Root>
-                ))}
-              </Stack>
-            </Dialog.Body>
-            <Dialog.Footer>
-              <Button variant="outline" onClick={onClose}>
-                Close
-              </Button>
-              <Button
-                colorPalette="brand"
-                disabled={!chosen.length}
-                onClick={() => go(`/compare?ids=${[job.id, ...chosen].join(",")}`)}
-              >
-                Compare
-              </Button>
-            </Dialog.Footer>
-            <Dialog.CloseTrigger asChild>
-              <CloseButton size="sm" />
-            </Dialog.CloseTrigger>
-          </Dialog.Content>
-        </Dialog.Positioner>
-      </Portal>
-    </Dialog.Root>
+    <Popup open={open} onClose={onClose} size="lg">
+      <Dialog.Header>
+        <Dialog.Title>Compare with other runs of this app</Dialog.Title>
+      </Dialog.Header>
+      <Dialog.Body>
+        <PartTrouble live={live} what="The runs" />
+        {!others && !live.error && <Skeleton height="40" />}
+        {others?.length === 0 && <Text color="fg.muted">You have no other run of this app.</Text>}
+        <Stack gap="2">
+          {others?.map((row) => (
+            <Checkbox.Root
+              key={row.id}
+              checked={chosen.includes(row.id)}
+              disabled={!chosen.includes(row.id) && chosen.length >= MOST}
+              onCheckedChange={({ checked }) =>
+                setChosen((before) =>
+                  checked === true ? [...before, row.id] : before.filter((one) => one !== row.id),
+                )
+              }
+            >
+              <Checkbox.HiddenInput />
+              <Checkbox.Control />
+              <Checkbox.Label display="flex" gap="3" flexWrap="wrap" alignItems="center">
+                <Text as="span" fontFamily="mono">
+                  {shortId(row.id)}
+                </Text>
+                <StateBadge state={row.status} />
+                <Ago at={row.finished} />
+                <Text as="span" color="fg.muted">
+                  ran <Fixed ms={row.run_ms} />
+                </Text>
+              </Checkbox.Label>
+            </Checkbox.Root>
+          ))}
+        </Stack>
+      </Dialog.Body>
+      <Dialog.Footer>
+        <Button variant="outline" onClick={onClose}>
+          Close
+        </Button>
+        <Button
+          colorPalette="brand"
+          disabled={!chosen.length}
+          onClick={() => go(`/compare?ids=${[job.id, ...chosen].join(",")}`)}
+        >
+          Compare
+        </Button>
+      </Dialog.Footer>
+      <Dialog.CloseTrigger asChild>
+        <CloseButton size="sm" />
+      </Dialog.CloseTrigger>
+    </Popup>
   );
 }

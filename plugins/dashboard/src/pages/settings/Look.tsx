@@ -7,6 +7,7 @@ import { useChange, useLive } from "../../app/live";
 import { useMe, useTaste, type Taste } from "../../app/me";
 import { useNow } from "../../lib/clock";
 import { exactWithZone } from "../../lib/time";
+import { Choice } from "../../parts/Choice";
 import { Notice } from "../../parts/Notice";
 import { zoneLabel, zoneNames } from "./zones";
 
@@ -79,15 +80,5 @@ export function Look() {
         </Notice>
       )}
     </Stack>
-  );
-}
-
-function Choice({ value, text }: { value: string; text: string }) {
-  return (
-    <RadioGroup.Item value={value}>
-      <RadioGroup.ItemHiddenInput />
-      <RadioGroup.ItemIndicator />
-      <RadioGroup.ItemText>{text}</RadioGroup.ItemText>
-    </RadioGroup.Item>
   );
 }

@@ -6,7 +6,6 @@ import {
   HStack,
   Input,
   NativeSelect,
-  Portal,
   Stack,
   Text,
   Textarea,
@@ -20,6 +19,7 @@ import type { Answer } from "../../app/types";
 import { Notice } from "../../parts/Notice";
 import { exact } from "../../lib/time";
 import { atOf } from "../settings/zones";
+import { Popup } from "../../parts/Popup";
 
 const MOST = 10;
 
@@ -42,22 +42,9 @@ export function AnnouncementsDialog({
   onClose: () => void;
 }) {
   return (
-    <Dialog.Root
-      open={open}
-      onOpenChange={(change) => {
-        if (!change.open) onClose();
-      }}
-      size="lg"
-      placement="center"
-      scrollBehavior="inside"
-    >
-      <Portal>
-        <Dialog.Backdrop />
-        <Dialog.Positioner>
-          <Dialog.Content>{open && <Inside shown={shown} onClose={onClose} />}</Dialog.Content>
-        </Dialog.Positioner>
-      </Portal>
-    </Dialog.Root>
+    <Popup open={open} onClose={onClose} size="lg" scrollBehavior="inside">
+      <Inside shown={shown} onClose={onClose} />
+    </Popup>
   );
 }
 

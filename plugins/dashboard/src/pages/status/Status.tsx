@@ -1,17 +1,15 @@
 /** How the system is, for everybody who may sign in. */
 
-import { Badge, Box, HStack, SimpleGrid, Skeleton, Stack, Text } from "@chakra-ui/react";
+import { Badge, Box, HStack, SimpleGrid, Text } from "@chakra-ui/react";
 import { CircleAlert, CircleCheck, CircleHelp, CircleX, type LucideIcon } from "lucide-react";
 
 import { useLive } from "../../app/live";
-import { useMe, useZone } from "../../app/me";
+import { useMe } from "../../app/me";
 import type { Answer } from "../../app/types";
 import { number } from "../../lib/format";
-import { stale } from "../../lib/stale";
-import { clock, zoneName } from "../../lib/time";
-import { Freshness, Trouble } from "../../parts/Freshness";
+import { FiguresPage } from "../../parts/FiguresPage";
 import { Notice } from "../../parts/Notice";
-import { PageHead, Section } from "../../parts/Section";
+import { Section } from "../../parts/Section";
 import { Tile } from "../../parts/Tile";
 import { Announcements } from "./Announcements";
 import { Health } from "./Health";
@@ -26,21 +24,10 @@ const ICONS: LucideIcon[] = [CircleCheck, CircleHelp, CircleAlert, CircleX];
 export default function Status() {
   const me = useMe();
   const live = useLive<Answer<"Status">>("/status", { every: EVERY_MS });
-  const page = live.data;
   return (
-    <>
-      <PageHead title="System status">
-        <HStack gap="3">
-          {page && <Late asOf={page.as_of} note={page.note} />}
-          <Freshness live={live} />
-        </HStack>
-      </PageHead>
-      <Stack gap="3">
-        <Trouble live={live} />
-        {!page && !live.error && <Waiting />}
-      </Stack>
-      {page && (
-        <Box {...stale(live.error?.passing)}>
+    <FiguresPage title="System status" live={live}>
+      {(page) => (
+        <>
           <Announcements shown={page.announcements} mayEdit={me.is_admin && me.may_write} />
           {page.paused && (
             <Box mt="3">
@@ -68,23 +55,9 @@ export default function Status() {
             </Section>
           )}
           {page.health && <Health report={page.health} />}
-        </Box>
+        </>
       )}
-    </>
-  );
-}
-
-/** "figures from 14:02", if those who take them are late. */
-export function Late({ asOf, note }: { asOf: number | null; note: string | null }) {
-  const zone = useZone();
-  if (!note) return null;
-  const said =
-    asOf === null ? note : `figures from ${clock(asOf, zone).slice(0, 5)} ${zoneName(asOf, zone)}`;
-  return (
-    <Badge bg="warning.subtle" color="warning.fg" size="sm" title={note} data-testid="late">
-      <CircleAlert size={14} aria-hidden />
-      {said}
-    </Badge>
+    </FiguresPage>
   );
 }
 
@@ -139,17 +112,5 @@ function Names({ names }: { names: readonly string[] }) {
         </Badge>
       ))}
     </HStack>
-  );
-}
-
-function Waiting() {
-  return (
-    <Stack gap="3" role="status" aria-busy aria-label="Loading">
-      <Skeleton height="7" width="60" />
-      <Skeleton height="32" />
-      <Skeleton height="20" />
-      <Skeleton height="28" />
-      <Skeleton height="220px" />
-    </Stack>
   );
 }
