@@ -53,7 +53,8 @@ class Engine:
         token = stack.token_file(settings).read_text().strip()
         self.server = Server(settings.rpc_url, token)
         self.rpc = Client(settings.rpc_url, token, timeout_s=300, patience_s=0)
-        self._mongo: MongoClient[dict[str, Any]] = MongoClient(state.mongo_uri)
+        self.mongo_uri = state.mongo_uri
+        self._mongo: MongoClient[dict[str, Any]] = MongoClient(self.mongo_uri)
         self.db = self._mongo.get_default_database("ee2")
         self._secret_key = load_keys(settings.var_dir).ee2_secret_key
 

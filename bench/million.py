@@ -30,8 +30,6 @@ from bench.figures import Figure
 from bench.million_data import ANA, WORKSPACES, Data, empty, load
 from bench.million_server import serving
 from bench.wire import Connection, Server
-from ee2_cli import stack
-from ee2_cli.settings import StackError
 from ee2_jobs import logs
 from ee2_jobs.browse.batch_ends import settle_all
 from ee2_jobs.identity import add_user, create_token
@@ -50,10 +48,7 @@ _DEEP_PAGES = 8
 
 def measure(engine: Engine) -> list[Figure]:
     """The figures of this family, beside the running stack."""
-    uri = stack.status(engine.settings).mongo_uri
-    if uri is None:
-        raise StackError("The stack is not running: start it with ./ee2 up")
-    return measure_at(uri, quick=engine.quick, say=engine.say)
+    return measure_at(engine.mongo_uri, quick=engine.quick, say=engine.say)
 
 
 def measure_at(
@@ -191,8 +186,8 @@ class _Reader:
 
 
 async def _long_log(store: Store, data: Data) -> None:
-    """A log of LOG_LINES lines for the job that has the batch's id."""
-    oid = ObjectId(data.big_batch)
+    """A log of LOG_LINES lines."""
+    oid = ObjectId(data.long_log)
     for start in range(0, LOG_LINES, 1000):
         lines = [
             logs.Line(f"step {n}: reads aligned so far, all is well", n % 997 == 0, data.now_s)
@@ -372,7 +367,7 @@ def _statistics(calls: _Calls, data: Data) -> list[Figure]:
 
 
 def _log(calls: _Calls, data: Data) -> list[Figure]:
-    path = f"/jobs/{data.big_batch}/log"
+    path = f"/jobs/{data.long_log}/log"
     pages = [
         calls.rest(path, start=start, limit=200, as_admin="true")
         for start in (0, LOG_LINES // 2, LOG_LINES - 200)

@@ -42,11 +42,12 @@ _ERRORS = (
 @dataclass(frozen=True)
 class Data:
     """What was loaded: how many records, when the newest was made, the batch that has a tenth of
-    them (10,000 at most), and how long it took, s."""
+    them (10,000 at most), its child that is to have a long log, and how long it took, s."""
 
     count: int
     now_s: float
     big_batch: str
+    long_log: str
     seconds: float
 
 
@@ -89,18 +90,19 @@ def load(
     end_s = time.time() if now_s is None else now_s
     began = time.perf_counter()
     chunk: list[Document] = []
-    big = ""
+    big: Document = {}
     for job in _records(count, end_s, span_s):
         chunk.append(job)
         if len(job["child_jobs"]) == min(10_000, count // 10):
-            big = str(job["_id"])
+            big = job
         if len(chunk) == CHUNK:
             db.ee2_jobs.insert_many(chunk, ordered=False)
             chunk = []
     if chunk:
         db.ee2_jobs.insert_many(chunk, ordered=False)
     _workspaces(db)
-    return Data(count, end_s, big, time.perf_counter() - began)
+    batch, child = str(big["_id"]), big["child_jobs"][0]
+    return Data(count, end_s, batch, child, time.perf_counter() - began)
 
 
 def _workspaces(db: Database[Document]) -> None:

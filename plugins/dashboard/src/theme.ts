@@ -1,6 +1,7 @@
 /** The look of the page of its own: the host's names of colours, so that all parts say the same. */
 
-import { createSystem, defaultConfig, defineConfig } from "@chakra-ui/react";
+import { createSystem, defaultBaseConfig, defineConfig } from "@chakra-ui/react";
+import { defaultThemeConfig } from "@chakra-ui/react/theme";
 
 // Family in Airflow's theme -> shades of our own palette (Chakra's, and greys with a hue).
 const FAMILIES: Record<string, string> = {
@@ -80,4 +81,5 @@ const config = defineConfig({
   globalCss: { "html, body": { minHeight: "100%" } },
 });
 
-export const system = createSystem(defaultConfig, config);
+// Not from `defaultConfig`: with it comes Chakra's own system, which takes as long again to make.
+export const system = createSystem(defaultBaseConfig, defaultThemeConfig, config);

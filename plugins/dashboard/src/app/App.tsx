@@ -2,35 +2,36 @@
 
 import { Box, Button, Flex, HStack, Skeleton, Stack, Text } from "@chakra-ui/react";
 import { QueryClientProvider } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useRef, useState, type ReactNode } from "react";
+import { Suspense, useEffect, useRef, useState, type ReactNode } from "react";
 import { Link, Navigate, Route, Routes, useLocation } from "react-router-dom";
 
+import AdminJobs from "../pages/lists/AdminJobs";
+import Batch from "../pages/batch/Batch";
+import History from "../pages/lists/History";
+import Job from "../pages/job/Job";
+import MyJobs from "../pages/lists/MyJobs";
+import Narratives from "../pages/lists/Narratives";
 import { Bell } from "../parts/Bell";
 import { Boundary } from "../parts/Boundary";
 import { KeyHelp } from "../parts/KeyHelp";
 import { Notice } from "../parts/Notice";
 import { Toasts } from "../parts/toasts";
 import { useHome } from "./home";
+import { later, useAllPages } from "./later";
 import { createClient, useLive } from "./live";
 import { useKeptTaste } from "./kept";
 import { MeProvider, TasteProvider, useMe } from "./me";
 import type { Me } from "./types";
 
-const MyJobs = lazy(() => import("../pages/lists/MyJobs"));
-const Narratives = lazy(() => import("../pages/lists/Narratives"));
-const History = lazy(() => import("../pages/lists/History"));
-const AdminJobs = lazy(() => import("../pages/lists/AdminJobs"));
-const Job = lazy(() => import("../pages/job/Job"));
-const Log = lazy(() => import("../pages/log/Log"));
-const Compare = lazy(() => import("../pages/compare/Compare"));
-const Batch = lazy(() => import("../pages/batch/Batch"));
-const Stats = lazy(() => import("../pages/stats/Stats"));
-const Status = lazy(() => import("../pages/status/Status"));
-const Overview = lazy(() => import("../pages/admin/Overview"));
-const UserLimits = lazy(() => import("../pages/admin/UserLimits"));
-const RunTimes = lazy(() => import("../pages/admin/RunTimes"));
-const Audit = lazy(() => import("../pages/admin/Audit"));
-const Settings = lazy(() => import("../pages/settings/Settings"));
+const Log = later(() => import("../pages/log/Log"));
+const Compare = later(() => import("../pages/compare/Compare"));
+const Stats = later(() => import("../pages/stats/Stats"));
+const Status = later(() => import("../pages/status/Status"));
+const Overview = later(() => import("../pages/admin/Overview"));
+const UserLimits = later(() => import("../pages/admin/UserLimits"));
+const RunTimes = later(() => import("../pages/admin/RunTimes"));
+const Audit = later(() => import("../pages/admin/Audit"));
+const Settings = later(() => import("../pages/settings/Settings"));
 
 const client = createClient();
 
@@ -105,6 +106,7 @@ export function KnownReader({ signIn, children }: { signIn: ReactNode; children:
 export function Dashboard({ corner }: { corner?: ReactNode }) {
   const me = useMe();
   const { pathname } = useLocation();
+  useAllPages();
   return (
     <Box
       maxWidth="1600px"

@@ -56,7 +56,6 @@ interface Shown {
   error: ApiError | null;
   readAt: number;
   failedAt: number | null;
-  busy: boolean;
 }
 
 /** What a page remembers of how it was left: to be written to as one likes. */
@@ -93,7 +92,6 @@ export class ListStore {
     error: null,
     readAt: 0,
     failedAt: null,
-    busy: false,
   };
   private version: string | null = null;
   private failed = 0;
@@ -195,7 +193,6 @@ export class ListStore {
     if (this.pending.has(name)) return this.chain;
     this.pending.add(name);
     this.chain = this.chain.then(async () => {
-      this.set({ busy: true });
       try {
         await work();
       } catch (problem) {
@@ -207,7 +204,8 @@ export class ListStore {
         this.plan();
       } finally {
         this.pending.delete(name);
-        this.set({ busy: false });
+        // Who asked for the same meanwhile was not heard, and asks again.
+        this.set({});
       }
     });
     return this.chain;
@@ -341,14 +339,15 @@ export function useJobList(options: ListOptions): JobListView {
   useEffect(() => (enabled ? store.start() : undefined), [store, enabled]);
   useEffect(() => store.hold(paused), [store, paused]);
   const shown = useSyncExternalStore(store.listen, store.get);
-  const { window, count, error, readAt, failedAt, busy } = shown;
+  const { window, count, error, readAt, failedAt } = shown;
+  const loading = window === null && error === null && enabled;
   const rows = useMemo(() => (window ? rowsOf(window) : []), [window]);
   return {
     rows,
     before: window?.before ?? 0,
     count,
-    loading: window === null && error === null && enabled,
-    busy,
+    loading,
+    busy: loading,
     error,
     readAt,
     failedAt,

@@ -2,7 +2,11 @@
 
 import { Link as ChakraLink, type LinkProps } from "@chakra-ui/react";
 import { type ReactNode } from "react";
-import { Link as RouterLink, useNavigate } from "react-router-dom";
+import {
+  Link as RouterLink,
+  useNavigate,
+  type LinkProps as RouterLinkProps,
+} from "react-router-dom";
 
 import { useHome } from "./home";
 
@@ -31,6 +35,12 @@ export function PageLink({
       <RouterLink to={root + to}>{children}</RouterLink>
     </ChakraLink>
   );
+}
+
+/** A link in a row, without style of its own: tables have hundreds (see `ROWS` in JobTable). */
+export function RowLink({ to, ...rest }: { to: string } & Omit<RouterLinkProps, "to">) {
+  const { root } = useHome();
+  return <RouterLink to={root + to} {...rest} />;
 }
 
 /** The path of a job's or a batch's page. */

@@ -56,5 +56,5 @@ export function usePageWords(page: string): PageWords {
   );
   const put = useCallback((next: string) => set(new URLSearchParams(next)), [set]);
   const words = useMemo(() => wordsOf(shown), [shown]);
-  return { search: shown, words, change, put };
+  return useMemo(() => ({ search: shown, words, change, put }), [shown, words, change, put]);
 }

@@ -50,15 +50,30 @@ export function expected(from: number, to: number, now: number): string {
   return low === high ? `in about ${high} ${name}` : `in ${low}–${high} ${name}`;
 }
 
+/** Making a format takes far longer than using it: one of each kind and zone. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function format(
+  kind: string,
+  zone: string,
+  options: Intl.DateTimeFormatOptions,
+): Intl.DateTimeFormat {
+  const key = `${kind} ${zone}`;
+  const kept = formats.get(key);
+  if (kept) return kept;
+  const made = new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...options });
+  formats.set(key, made);
+  return made;
+}
+
 /** The zone's short name at a time, such as "CET" or "UTC". */
 export function zoneName(at: number, zone: string): string {
-  const parts = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "short" });
+  const parts = format("zone", zone, { timeZoneName: "short" });
   return parts.formatToParts(at).find((part) => part.type === "timeZoneName")?.value ?? zone;
 }
 
 function fields(at: number, zone: string): Record<string, string> {
-  const format = new Intl.DateTimeFormat("en-GB", {
-    timeZone: zone,
+  const whole = format("whole", zone, {
     year: "numeric",
     month: "2-digit",
     day: "2-digit",
@@ -67,7 +82,7 @@ function fields(at: number, zone: string): Record<string, string> {
     second: "2-digit",
     hourCycle: "h23",
   });
-  return Object.fromEntries(format.formatToParts(at).map((part) => [part.type, part.value]));
+  return Object.fromEntries(whole.formatToParts(at).map((part) => [part.type, part.value]));
 }
 
 /** "2026-11-23 14:02:11" in a zone. */

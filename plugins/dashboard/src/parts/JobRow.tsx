@@ -1,8 +1,8 @@
-import { Box, chakra, HStack, Skeleton, Table, Text } from "@chakra-ui/react";
+import { Skeleton } from "@chakra-ui/react";
 import { ChevronDown, ChevronRight } from "lucide-react";
 import { memo } from "react";
 
-import { pathOf, PageLink } from "../app/links";
+import { pathOf, RowLink } from "../app/links";
 import { number } from "../lib/format";
 import type { Entry } from "./batchRows";
 import type { JobWays } from "./JobActions";
@@ -33,37 +33,28 @@ export const JobRow = memo(function JobRow({
   const { row, child } = entry;
   if (entry.more !== undefined)
     return (
-      <Table.Row aria-rowindex={index} height={`${height}px`} bg="bg.subtle">
-        <Table.Cell
+      <tr aria-rowindex={index} style={{ height }} className="child">
+        <td
           colSpan={columns.length + (onToggle ? 1 : 0) + (actions ? 1 : 0)}
-          py="0"
-          ps="10"
+          style={{ paddingInlineStart: 40 }}
         >
           {entry.more === null ? (
             <Skeleton height="4" width="60" />
           ) : (
-            <PageLink to={pathOf(row)} fontSize="sm">
-              and {number(entry.more)} more
-            </PageLink>
+            <RowLink to={pathOf(row)}>and {number(entry.more)} more</RowLink>
           )}
-        </Table.Cell>
-      </Table.Row>
+        </td>
+      </tr>
     );
   return (
-    <Table.Row
+    <tr
       data-row={entry.key}
       data-status={row.status}
       aria-rowindex={index}
       aria-selected={onToggle ? selected : undefined}
       tabIndex={focused ? 0 : -1}
-      height={`${height}px`}
-      bg={selected ? "brand.subtle" : child ? "bg.subtle" : "bg"}
-      _hover={{ bg: "bg.muted" }}
-      _focusVisible={{
-        outline: "2px solid",
-        outlineColor: "brand.focusRing",
-        outlineOffset: "-2px",
-      }}
+      style={{ height }}
+      className={selected ? "chosen" : child ? "child" : undefined}
     >
       {onToggle && (
         <td>
@@ -86,31 +77,26 @@ export const JobRow = memo(function JobRow({
             style={{ textAlign: align, paddingInlineStart: child && at === 0 ? 24 : undefined }}
           >
             {name === "app" && onOpen && row.is_batch && !child ? (
-              <HStack gap="1" minWidth="0">
-                <chakra.button
+              <span className="line">
+                <button
                   type="button"
+                  className="open"
                   aria-expanded={isOpen}
                   aria-label={`${isOpen ? "Close" : "Open"} ${titleOf(row)}`}
                   onClick={() => onOpen(row.id)}
-                  cursor="pointer"
-                  borderRadius="sm"
-                  p="1"
-                  _hover={{ bg: "bg.emphasized" }}
                 >
                   {isOpen ? (
                     <ChevronDown size={14} aria-hidden />
                   ) : (
                     <ChevronRight size={14} aria-hidden />
                   )}
-                </chakra.button>
-                <Box minWidth="0" flex="1">
-                  {content}
-                </Box>
-              </HStack>
+                </button>
+                <span className="rest">{content}</span>
+              </span>
             ) : child && name === "narrative" ? (
-              <Text as="span" color="fg.muted" truncate display="block" title={row.label ?? ""}>
+              <span className="cut quiet" title={row.label ?? ""}>
                 <bdi>{row.label ?? ""}</bdi>
-              </Text>
+              </span>
             ) : (
               content
             )}
@@ -122,6 +108,6 @@ export const JobRow = memo(function JobRow({
           <RowActions row={row} actions={actions} asked={asked !== undefined} />
         </td>
       )}
-    </Table.Row>
+    </tr>
   );
 });

@@ -1,9 +1,9 @@
 /** A table of jobs: as many rows as there are, keys, selection, batches that open in place. */
 
-import { Box, chakra, Skeleton, Table } from "@chakra-ui/react";
+import { Box, chakra, Skeleton } from "@chakra-ui/react";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, ArrowUp } from "lucide-react";
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef } from "react";
+import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef } from "react";
 
 import { useAsked } from "../app/asked";
 import type { JobListView } from "../app/jobList";
@@ -17,23 +17,12 @@ import type { JobWays } from "./JobActions";
 import { CARD_HEIGHT, JobCard } from "./JobCard";
 import { column, type ColumnName, type Stand } from "./jobColumns";
 import { JobRow } from "./JobRow";
+import { ROWS } from "./rowLook";
 import { useRowKeys } from "./rowKeys";
 import { rememberScroll } from "./scrollMemory";
 
 /** Beyond so many rows only those that are seen are in the page. */
-const VIRTUAL = 100;
-
-/** Said once for all cells: a table has hundreds of them. */
-const CELLS = {
-  "& td": {
-    px: "2",
-    py: "0",
-    borderBottomWidth: "1px",
-    overflow: "hidden",
-    whiteSpace: "nowrap",
-    fontVariantNumeric: "tabular-nums",
-  },
-};
+const VIRTUAL = 50;
 
 export interface JobTableProps {
   /** What it is a table of, for those who hear it. */
@@ -86,8 +75,10 @@ export function JobTable(props: JobTableProps) {
     enabled: virtual,
     getScrollElement: () => box.current,
     estimateSize: () => rowHeight,
-    overscan: 10,
+    overscan: 5,
     initialOffset: memory?.top ?? 0,
+    // Rows may come a frame late: the table is not drawn anew within the scrolling itself.
+    useFlushSync: false,
   });
   useLayoutEffect(() => virtualizer.measure(), [virtualizer, rowHeight]);
   const items = virtual ? virtualizer.getVirtualItems() : [];
@@ -151,12 +142,12 @@ export function JobTable(props: JobTableProps) {
   });
   const frame = {
     ref: box,
+    bg: "bg",
     overflowX: "auto" as const,
     overflowY: virtual ? ("auto" as const) : undefined,
     maxHeight: virtual ? height : undefined,
     ...stale(list?.failedAt),
-    // Rows move by what happens to jobs; what one reads must not move with them.
-    css: { overflowAnchor: "none" },
+    css: ROWS,
   };
   if (!rows.length && list?.loading) return <RowsSkeleton height={rowHeight} />;
   if (narrow)
@@ -178,16 +169,21 @@ export function JobTable(props: JobTableProps) {
   const span = props.columns.length + (onSelect ? 1 : 0) + (actions ? 1 : 0);
   return (
     <Box {...frame} borderWidth="1px" borderRadius="md" data-testid="jobs">
-      <Table.Root
-        size="sm"
+      <table
         aria-label={props.label}
         aria-rowcount={list?.more ? -1 : total + 1}
-        tableLayout="fixed"
-        css={CELLS}
-        minWidth={`${minWidth(props.columns) + (onSelect ? 36 : 0) + (actions ? 84 : 0)}px`}
+        style={{ minWidth: minWidth(props.columns) + (onSelect ? 36 : 0) + (actions ? 84 : 0) }}
       >
-        <Head {...props} />
-        <Table.Body>
+        <Head
+          columns={props.columns}
+          rows={rows}
+          selected={selected}
+          onSelect={onSelect}
+          acts={actions !== undefined}
+          sort={props.sort}
+          onSort={props.onSort}
+        />
+        <tbody>
           {pad.top > 0 && <Gap span={span} height={pad.top} />}
           {shown.map(({ index, entry }) =>
             entry ? (
@@ -198,16 +194,16 @@ export function JobTable(props: JobTableProps) {
                 {...common(entry)}
               />
             ) : (
-              <Table.Row key={index} height={`${rowHeight}px`}>
-                <Table.Cell colSpan={span}>
+              <tr key={index} style={{ height: rowHeight }}>
+                <td colSpan={span}>
                   <Skeleton height="4" />
-                </Table.Cell>
-              </Table.Row>
+                </td>
+              </tr>
             ),
           )}
           {pad.bottom > 0 && <Gap span={span} height={pad.bottom} />}
-        </Table.Body>
-      </Table.Root>
+        </tbody>
+      </table>
     </Box>
   );
 }
@@ -228,38 +224,44 @@ function useMoreRows(
   useEffect(() => {
     if (!active || !list || list.failedAt) return;
     // Far above what is held: at the list's beginning, which is read sooner than all between.
-    if (last < from - 2 * VIRTUAL && first === 0) list.anew();
+    if (last < from - 4 * VIRTUAL && first === 0) list.anew();
     else if (first < from + 10) list.back?.();
     else if (last >= to - 10) list.more?.();
   }, [active, first, last, from, to, list]);
 }
 
-function Head({ columns, selected, onSelect, actions, sort, onSort, rows }: JobTableProps) {
+/** Drawn anew where something of it has changed, not while the table is scrolled. */
+const Head = memo(function Head({
+  columns,
+  selected,
+  onSelect,
+  acts,
+  sort,
+  onSort,
+  rows,
+}: Omit<JobTableProps, "label" | "actions"> & { acts: boolean }) {
   const all = rows.length > 0 && rows.every(({ id }) => selected?.has(id));
   return (
-    <Table.Header position="sticky" top="0" zIndex="1" bg="bg">
-      <Table.Row aria-rowindex={1} height="36px" bg="bg.subtle">
+    <thead>
+      <tr aria-rowindex={1}>
         {onSelect && (
-          <Table.ColumnHeader width="36px" py="0">
+          <th style={{ width: 36 }}>
             <input
               type="checkbox"
               aria-label="Select all rows shown"
               checked={all}
               onChange={() => onSelect(new Set(all ? [] : rows.map(({ id }) => id)))}
             />
-          </Table.ColumnHeader>
+          </th>
         )}
         {columns.map((name) => {
           const { head, width, align, sort: by } = column(name);
           const sorted = by && sort?.replace("-", "") === by;
           const down = sort?.startsWith("-");
           return (
-            <Table.ColumnHeader
+            <th
               key={name}
-              width={width}
-              textAlign={align}
-              py="0"
-              whiteSpace="nowrap"
+              style={{ width, textAlign: align }}
               aria-sort={sorted ? (down ? "descending" : "ascending") : undefined}
             >
               {by && onSort ? (
@@ -282,18 +284,18 @@ function Head({ columns, selected, onSelect, actions, sort, onSort, rows }: JobT
               ) : (
                 head
               )}
-            </Table.ColumnHeader>
+            </th>
           );
         })}
-        {actions && (
-          <Table.ColumnHeader width="84px" py="0">
+        {acts && (
+          <th style={{ width: 84 }}>
             <chakra.span srOnly>Actions</chakra.span>
-          </Table.ColumnHeader>
+          </th>
         )}
-      </Table.Row>
-    </Table.Header>
+      </tr>
+    </thead>
   );
-}
+});
 
 function Gap({ span, height }: { span: number; height: number }) {
   return (

@@ -1,10 +1,9 @@
 /** The columns that tables of jobs can have: heading, width and what stands in a cell. */
 
-import { Box, Flex, HStack, Text } from "@chakra-ui/react";
 import { ClockAlert, Layers, Package } from "lucide-react";
 import type { ReactNode } from "react";
 
-import { PageLink, pathOf } from "../app/links";
+import { pathOf, RowLink } from "../app/links";
 import type { Row } from "../app/types";
 import { useNow } from "../lib/clock";
 import { appName, hours, number, plural, shortId } from "../lib/format";
@@ -48,6 +47,10 @@ export function ordinal(n: number): string {
   return `${number(n)}${tail}`;
 }
 
+/** Where there is nothing to say. */
+const NONE = <span className="quiet">–</span>;
+const ICON = { size: 14, className: "quiet icon", "aria-hidden": true } as const;
+
 /** The name of a job, or of a batch by its size. */
 export function titleOf(row: Row): string {
   if (row.role) return row.role === "split" ? "Split" : "Aggregate";
@@ -65,9 +68,9 @@ export function shownState(row: Row, asked: number | undefined): string {
 /** A text of unknown length and direction in one line. */
 export function Cut({ children, title }: { children: string; title?: string }) {
   return (
-    <Text as="span" display="block" truncate title={title ?? children}>
+    <span className="cut" title={title ?? children}>
       <bdi>{children}</bdi>
-    </Text>
+    </span>
   );
 }
 
@@ -75,41 +78,30 @@ function AppCell({ row }: { row: Row }) {
   const title = titleOf(row);
   const method = row.is_batch ? null : row.method;
   return (
-    <HStack gap="2" minWidth="0">
-      <Box color="fg.muted" flexShrink="0">
-        {row.is_batch ? <Layers size={14} aria-hidden /> : <Package size={14} aria-hidden />}
-      </Box>
-      <PageLink to={pathOf(row)} minWidth="0" display="block" truncate title={title} color="fg">
-        <bdi>{title}</bdi>
-      </PageLink>
-      {(row.attempt ?? 1) > 1 && (
-        <Text as="span" fontSize="xs" color="fg.muted" whiteSpace="nowrap">
-          attempt {row.attempt}
-        </Text>
-      )}
-      {method && method !== title && (
-        <Text as="span" fontSize="xs" color="fg.muted" truncate title={method} flexShrink="1000">
-          <bdi>{method}</bdi>
-        </Text>
-      )}
-    </HStack>
+    <span className="line whole">
+      <span className="line">
+        {row.is_batch ? <Layers {...ICON} /> : <Package {...ICON} />}
+        <RowLink to={pathOf(row)} className="cut" title={title}>
+          <bdi>{title}</bdi>
+        </RowLink>
+      </span>
+      {(row.attempt ?? 1) > 1 && <span className="small quiet">attempt {row.attempt}</span>}
+      {method && method !== title && <bdi className="small quiet">{method}</bdi>}
+    </span>
   );
 }
 
 function NarrativeCell({ row }: { row: Row }) {
-  if (!row.ws_id) return <Text color="fg.muted">–</Text>;
+  if (!row.ws_id) return NONE;
   const name = row.narrative ?? `narrative ${row.ws_id}`;
   return (
-    <PageLink
+    <RowLink
       to={`/jobs/narratives${query({ ws: row.ws_id })}`}
-      display="block"
-      truncate
+      className={row.narrative ? "cut" : "cut quiet"}
       title={name}
-      color={row.narrative ? "fg" : "fg.muted"}
-      fontWeight="normal"
     >
       <bdi>{name}</bdi>
-    </PageLink>
+    </RowLink>
   );
 }
 
@@ -123,14 +115,14 @@ export function StandCell({ row, facts }: { row: Row; facts: CellFacts }) {
       0,
     );
     return (
-      <HStack gap="2">
-        <Box flex="1" minWidth="12">
+      <span className="line">
+        <span className="bar">
           <StackedBar counts={row.children} />
-        </Box>
-        <Text fontSize="xs" color="fg.muted" whiteSpace="nowrap">
+        </span>
+        <span className="small quiet">
           {number(ended)} of {number(all)}
-        </Text>
-      </HStack>
+        </span>
+      </span>
     );
   }
   const { stand } = facts;
@@ -140,19 +132,19 @@ export function StandCell({ row, facts }: { row: Row; facts: CellFacts }) {
   }
   if (isLive(row.status) && row.status !== "running" && stand?.why) return <Cut>{stand.why}</Cut>;
   if (row.status === "running" && row.node) return <Cut>{`on ${row.node}`}</Cut>;
-  return <Text color="fg.muted">–</Text>;
+  return NONE;
 }
 
 /** How long it has run; near its limit that is said. */
 function RanCell({ row }: { row: Row }) {
   if (row.is_batch && isLive(row.status)) return <Span from={row.running ?? row.created} />;
-  if (!row.running) return <Text color="fg.muted">–</Text>;
+  if (!row.running) return NONE;
   if (!isLive(row.status)) return <Fixed ms={row.run_ms} />;
   return (
-    <HStack gap="1" justify="flex-end">
+    <span className="line end">
       {row.limit_at && <NearLimit from={row.running} to={row.limit_at} />}
       <Span from={row.running} />
-    </HStack>
+    </span>
   );
 }
 
@@ -160,9 +152,9 @@ function NearLimit({ from, to }: { from: number; to: number }) {
   const now = useNow();
   if (to - now > 0.1 * (to - from)) return null;
   return (
-    <Box color="warning.fg" title="Near its time limit" display="inline-flex">
+    <span className="warned" title="Near its time limit">
       <ClockAlert size={14} aria-label="Near its time limit" />
-    </Box>
+    </span>
   );
 }
 
@@ -176,9 +168,9 @@ export const COLUMNS = {
     head: "Id",
     width: "90px",
     cell: (row) => (
-      <PageLink to={pathOf(row)} fontFamily="mono" fontSize="xs" title={row.id}>
+      <RowLink to={pathOf(row)} className="mono small" title={row.id}>
         {shortId(row.id)}
-      </PageLink>
+      </RowLink>
     ),
   },
   app: { head: "App", cell: (row) => <AppCell row={row} /> },
@@ -236,7 +228,7 @@ export const COLUMNS = {
       row.index === null || row.index === undefined ? (
         "–"
       ) : (
-        <PageLink to={pathOf(row)}>{number(row.index + 1)}</PageLink>
+        <RowLink to={pathOf(row)}>{number(row.index + 1)}</RowLink>
       ),
   },
   cpu: {
@@ -249,11 +241,11 @@ export const COLUMNS = {
     head: "Error",
     cell: (row) =>
       row.error_line ? (
-        <Box color={row.status === "error" ? "failed.fg" : "fg.muted"}>
+        <div className={row.status === "error" ? "failed" : "quiet"}>
           <Cut>{row.error_line}</Cut>
-        </Box>
+        </div>
       ) : (
-        <Text color="fg.muted">–</Text>
+        NONE
       ),
   },
   scheduler: {
@@ -264,7 +256,7 @@ export const COLUMNS = {
   limit: {
     head: "Limit",
     width: "106px",
-    cell: (row) => (row.limit_at ? <Ago at={row.limit_at} /> : <Flex color="fg.muted">–</Flex>),
+    cell: (row) => (row.limit_at ? <Ago at={row.limit_at} /> : NONE),
   },
 } satisfies Record<string, Column>;
 

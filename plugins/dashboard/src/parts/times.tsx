@@ -1,25 +1,24 @@
 /** Times and durations that go on by themselves. */
 
-import { chakra } from "@chakra-ui/react";
-import { memo } from "react";
+import { memo, type CSSProperties } from "react";
 
 import { useZone } from "../app/me";
 import { useNow } from "../lib/clock";
 import { duration, exactWithZone, relative } from "../lib/time";
 
+// Tables have hundreds of these: plain elements are drawn ten times as fast as styled ones.
+const LINE: CSSProperties = { whiteSpace: "nowrap" };
+const NUMBERS: CSSProperties = { ...LINE, fontVariantNumeric: "tabular-nums" };
+
 /** "4 min ago", exact with its zone on hover. */
 export const Ago = memo(function Ago({ at }: { at: number | null | undefined }) {
   const now = useNow();
   const zone = useZone();
-  if (at === null || at === undefined) return <span>–</span>;
+  if (at === null || at === undefined) return <span className="quiet">–</span>;
   return (
-    <chakra.time
-      dateTime={new Date(at).toISOString()}
-      title={exactWithZone(at, zone)}
-      whiteSpace="nowrap"
-    >
+    <time dateTime={new Date(at).toISOString()} title={exactWithZone(at, zone)} style={LINE}>
       {relative(at, now)}
-    </chakra.time>
+    </time>
   );
 });
 
@@ -28,9 +27,9 @@ export function Exact({ at }: { at: number | null | undefined }) {
   const zone = useZone();
   if (at === null || at === undefined) return <span>–</span>;
   return (
-    <chakra.time dateTime={new Date(at).toISOString()} whiteSpace="nowrap">
+    <time dateTime={new Date(at).toISOString()} style={LINE}>
       {exactWithZone(at, zone)}
-    </chakra.time>
+    </time>
   );
 }
 
@@ -49,18 +48,10 @@ export const Span = memo(function Span({
 
 /** A length of time that is known. */
 export function Fixed({ ms }: { ms: number | null | undefined }) {
-  return (
-    <chakra.span whiteSpace="nowrap" fontVariantNumeric="tabular-nums">
-      {ms === null || ms === undefined ? "–" : duration(ms)}
-    </chakra.span>
-  );
+  return <span style={NUMBERS}>{ms === null || ms === undefined ? "–" : duration(ms)}</span>;
 }
 
 function Ticking({ from }: { from: number }) {
   const now = useNow();
-  return (
-    <chakra.span whiteSpace="nowrap" fontVariantNumeric="tabular-nums">
-      {duration(now - from)}
-    </chakra.span>
-  );
+  return <span style={NUMBERS}>{duration(now - from)}</span>;
 }

@@ -1,5 +1,7 @@
 import { Box, chakra, Flex, Heading, Skeleton, Text } from "@chakra-ui/react";
 
+import { memo } from "react";
+
 import { useLive } from "../../app/live";
 import type { PageWords } from "../../app/pageWords";
 import type { Answer } from "../../app/types";
@@ -18,7 +20,13 @@ const OF = [
 ] as const;
 
 /** What a filter's jobs are made of, with counts; each value filters by it. */
-export function Facets({ filter, paused }: { filter: PageWords; paused: boolean }) {
+export const Facets = memo(function Facets({
+  filter,
+  paused,
+}: {
+  filter: PageWords;
+  paused: boolean;
+}) {
   const { search, words, change } = filter;
   const scheduler = search.get("scheduler");
   const live = useLive<Answer<"Facets">>(`/jobs/facets${query({ ...words, scheduler })}`, {
@@ -101,4 +109,4 @@ export function Facets({ filter, paused }: { filter: PageWords; paused: boolean 
       )}
     </Box>
   );
-}
+});

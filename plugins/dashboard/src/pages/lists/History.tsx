@@ -2,7 +2,7 @@
 
 import { Box, Button, Flex, Input, NativeSelect, Text } from "@chakra-ui/react";
 import { Download } from "lucide-react";
-import { useCallback, useMemo, useState } from "react";
+import { useCallback, useMemo, useRef, useState, type Ref } from "react";
 
 import { useHome } from "../../app/home";
 import { useJobList } from "../../app/jobList";
@@ -23,7 +23,7 @@ import type { ColumnName } from "../../parts/jobColumns";
 import { JobTable } from "../../parts/JobTable";
 import { PageHead } from "../../parts/Section";
 import { SavedFilters } from "../../parts/SavedFilters";
-import { DateRuler } from "./DateRuler";
+import { DateRuler, type Ruler } from "./DateRuler";
 import { FreshPill } from "./FreshPill";
 import { lengthOf, spanOf, SPANS, startOfDay, type SpanName } from "./spans";
 
@@ -50,7 +50,7 @@ export default function History() {
 
   const [paused, setPaused] = useState(false);
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
-  const [at, setAt] = useState<number | null>(null);
+  const ruler = useRef<Ruler>(null);
   const list = useJobList({
     scope,
     words: wanted,
@@ -62,7 +62,7 @@ export default function History() {
   const actions = useJobActions();
   const seen = useCallback(
     (row: { finished?: number | null; created: number }) =>
-      setAt((sort.endsWith("created") ? row.created : row.finished) ?? null),
+      ruler.current?.read((sort.endsWith("created") ? row.created : row.finished) ?? row.created),
     [sort],
   );
   const columns: ColumnName[] = [
@@ -137,14 +137,24 @@ export default function History() {
             )
           )}
         </Box>
-        <Ruler filter={filter} span={span} at={at ?? list.rows[0]?.finished ?? null} />
+        <Days ref={ruler} filter={filter} span={span} at={list.rows[0]?.finished ?? null} />
       </Flex>
       {actions.dialog}
     </Box>
   );
 }
 
-function Ruler({ filter, span, at }: { filter: PageWords; span: SpanName; at: number | null }) {
+function Days({
+  filter,
+  span,
+  at,
+  ref,
+}: {
+  filter: PageWords;
+  span: SpanName;
+  at: number | null;
+  ref: Ref<Ruler>;
+}) {
   const { words, change } = filter;
   const now = useNow();
   // Once a day is enough.
@@ -157,6 +167,7 @@ function Ruler({ filter, span, at }: { filter: PageWords; span: SpanName; at: nu
   if (length !== null && length < 2 * 86_400_000) return null;
   return (
     <DateRuler
+      ref={ref}
       from={from}
       to={now}
       at={at}

@@ -2,7 +2,7 @@
 
 import { Box, Flex, Grid, Text } from "@chakra-ui/react";
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router-dom";
 
 import { useChildren } from "../../app/children";
@@ -66,8 +66,12 @@ export default function MyJobs() {
   const ends = useEnds(show, counts.data?.today ?? null, paused);
   // What has left the one table belongs in the other, at once.
   const { refresh } = ends;
-  const ids = live.rows.map(({ id }) => id).join();
+  const ids = live.loading ? null : live.rows.map(({ id }) => id).join();
+  const before = useRef(ids);
   useEffect(() => {
+    const known = before.current;
+    before.current = ids;
+    if (known === null || known === ids) return;
     refresh();
     void client.invalidateQueries({ queryKey: ["api", `${api}${countsPath}`] });
   }, [ids, refresh, client, api, countsPath]);
