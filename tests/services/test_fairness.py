@@ -73,8 +73,8 @@ async def test_a_users_batch_of_1000_does_not_hold_anothers_single_job_back(
 ) -> None:
     """A slot becomes free for others when its claim has served its time: a user's next job is not
     taken any more. So no slot takes more of the batch meanwhile than fit into that time, and the
-    first core that is given back goes to the other user in the next negotiation, or in the one
-    after it if that had begun before the news of the core came, however slow the machine is."""
+    first core that is given back goes to the other user in the next negotiation, however slow the
+    machine is."""
     claim_s = config_value(pool_config, "CLAIM_WORKLIFE")
     job_s = 2.0
     field.runner(job_s)
@@ -92,15 +92,15 @@ async def test_a_users_batch_of_1000_does_not_hold_anothers_single_job_back(
     assert meanwhile <= slots * (claim_s / job_s + 1)
     logs = pool_config.local_dir / "log"
     mine = (await field.jobs(one.submission_id))[0]["scheduler_id"]
-    matched = logged(logs / "MatchLog", rf"Matched {mine}\.0 ", asked)[0]
+    matched = logged(logs / "MatchLog", rf"Matched {mine} ", asked)[-1]
     free = [at for at in logged(logs / "StartLog", "Unclaimed -> Delete", asked) if at <= matched]
     cycles = logged(logs / "NegotiatorLog", "Started Negotiation Cycle", asked)
     began_after = [at for at in cycles if free[0] < at <= matched]
     print(
         f"bob's job waited {began - asked:.1f} s, {began - free[0]:.0f} s of them after a core was"
-        f" free, {len(began_after)} negotiations; {meanwhile} of alice's began meanwhile"
+        f" free, negotiations: {len(began_after)}; {meanwhile} of alice's began meanwhile"
     )
-    assert len(began_after) <= 2, "negotiations passed it over"
+    assert len(began_after) <= 1, "a negotiation passed it over"
 
 
 async def test_a_single_job_overtakes_its_own_users_batch(field: Field, pool: Pool) -> None:
