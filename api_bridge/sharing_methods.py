@@ -5,6 +5,7 @@ from __future__ import annotations
 from api_bridge.params import Params, is_as_admin
 from api_bridge.service import Method, Service
 from ee2_jobs import sharing
+from ee2_jobs.errors import InvalidInput
 from ee2_jobs.identity import Caller
 from ee2_jobs.requests import required
 
@@ -12,15 +13,20 @@ from ee2_jobs.requests import required
 async def share_job(service: Service, caller: Caller, params: Params) -> None:
     """Let users read a job that is in no workspace; of a batch, its jobs too.
 
-    Fields: `job_id`, `users` (list of names), `as_admin` = 0.
+    Fields: `job_id`, `users` (list of names), `right` (`read` or `manage`; without it they may
+    read, and who manages it goes on managing it), `as_admin` = 0.
     Right: the job's owner.
     """
+    right = params.get("right")
+    if right not in (None, "read", "manage"):
+        raise InvalidInput("right must be read or manage")
     await sharing.share(
         service.engine,
         service.identity,
         caller,
         required(params, "job_id"),
         required(params, "users"),
+        right=right,
         as_admin=is_as_admin(params),
     )
 

@@ -207,14 +207,23 @@ def share(
     job_id: JobId,
     users: Annotated[list[str] | None, typer.Argument(help="Names of users")] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take the right away from these users")
+        bool, typer.Option("--remove", help="Take every right away from these users")
     ] = False,
+    manage: Annotated[
+        bool | None,
+        typer.Option("--manage/--read", help="They may also cancel it and retry it; or no longer"),
+    ] = None,
 ) -> None:
     """Let users read a job that is in no workspace; of a batch, all its jobs. Prints who may."""
+    if remove and manage is not None:
+        raise typer.BadParameter("--remove takes every right away: leave out --manage and --read")
     with _engine() as engine:
         if users:
             method = "unshare_job" if remove else "share_job"
-            engine.call(method, {"job_id": job_id, "users": users, "as_admin": 1})
+            given = {"job_id": job_id, "users": users, "as_admin": 1}
+            if manage is not None:
+                given["right"] = "manage" if manage else "read"
+            engine.call(method, given)
         shared = engine.call("get_job_shared", {"job_id": job_id, "as_admin": 1})
         print(f"Shared with {', '.join(shared)}" if shared else "Shared with nobody")
 

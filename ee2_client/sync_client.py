@@ -277,10 +277,14 @@ class Client(Connection):
         which = {"job_id": batch_id, "status_list": list(states), **self._rights}
         return _retried(self.call("retry_batch_jobs_by_status", which))
 
-    def share(self, job_id: str, users: str | Sequence[str]) -> None:
-        """Let users read a job that belongs to no workspace."""
+    def share(
+        self, job_id: str, users: str | Sequence[str], *, manage: bool | None = None
+    ) -> None:
+        """Let users read a job that belongs to no workspace; manage: also cancel it, run it again
+        and lower its priority, or no longer. None: who may do so already still may."""
         names = [users] if isinstance(users, str) else list(users)
-        self._ask("share_job", job_id=job_id, users=names)
+        right = {True: {"right": "manage"}, False: {"right": "read"}, None: {}}[manage]
+        self._ask("share_job", job_id=job_id, users=names, **right)
 
     def unshare(self, job_id: str, users: str | Sequence[str]) -> None:
         """Take that back."""

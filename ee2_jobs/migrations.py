@@ -220,6 +220,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         23, "index of watched jobs", "ee2_watches", _index("user", "job", unique=True)
     ),
     _indexes(24, "age of the counts of calls", "ee2_calls", _index("gone", expireAfterSeconds=0)),
+    _indexes(
+        25, "index of a batch's children in their order", "ee2_jobs",
+        _index("batch_id", "index", "_id", name="list_children",
+               partialFilterExpression={"batch_id": {"$exists": True}}),
+    ),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api_bridge.errors import unexpected
 from api_bridge.rest.common import ERRORS, NOT_FOUND, Rest
-from api_bridge.rest.lists import SCOPE, WORD_PARAMETERS, list_of
+from api_bridge.rest.lists import SCOPE, SORT_WORDS, WORD_PARAMETERS, list_of
 from ee2_jobs.browse.export import MAX_ROWS, table
 from ee2_jobs.identity import Caller
 
@@ -33,7 +33,7 @@ def router(rest: Rest) -> APIRouter:
         request: Request,
         caller: Caller = Depends(rest.reader),
         scope: str = SCOPE,
-        sort: str | None = Query(None, description="created, -created, finished or -finished"),
+        sort: str | None = Query(None, description=SORT_WORDS),
         attempts: bool = Query(False, description="also attempts that were superseded"),
     ) -> Response:
         listing = await list_of(rest, request, caller, scope, sort, attempts)

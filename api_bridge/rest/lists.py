@@ -189,6 +189,7 @@ WORD_PARAMETERS: dict[str, Any] = {
     ]
 }
 """For `openapi_extra`: the filter words. They are read from the request as they are."""
+SORT_WORDS = "created, -created, finished, -finished; or index: a batch's children as listed"
 SCOPE: Any = Query("mine", description=f"whose jobs: {', '.join(SCOPES)}")
 
 
@@ -220,7 +221,7 @@ def router(rest: Rest) -> APIRouter:
         request: Request,
         caller: Caller = Depends(rest.reader),
         scope: str = SCOPE,
-        sort: str | None = Query(None, description="created, -created, finished or -finished"),
+        sort: str | None = Query(None, description=SORT_WORDS),
         limit: int = Query(DEFAULT_LIMIT, description=f"rows at most, 1 to {MAX_LIMIT}"),
         cursor: str | None = Query(None, description="next or prev of an earlier page"),
         attempts: bool = Query(False, description="also attempts that were superseded"),

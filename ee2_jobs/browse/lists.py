@@ -16,10 +16,10 @@ from ee2_jobs.browse.query import (
     MAX_MS,
     SORTS,
     Branch,
+    ListSort,
     Part,
     Place,
     Reach,
-    Sort,
     branches,
     live_batches_query,
     too_slow,
@@ -67,7 +67,7 @@ class Listing:
     caller: Caller
     scope: str
     sought: Filter
-    sort: Sort
+    sort: ListSort
     reach: Reach
     titled: Collection[int]
     live_batches: Collection[ObjectId] | None
@@ -135,6 +135,8 @@ class Listing:
 
     def value(self, job: Document) -> float:
         """What the list is sorted by, besides the id."""
+        if self.sort == "index":
+            return float(job.get("index") or 0)
         if not self.sort.endswith("finished"):
             return 0.0
         return float(job.get("finished") or (job.get("batch_end") or {}).get("at") or 0.0)
@@ -179,18 +181,24 @@ async def open_list(
     known_batches: Mapping[ObjectId, str] | None = None,
 ) -> Listing:
     """The list that the words describe. sort: one of SORTS; None: by end, newest first, for what
-    has ended, else by submission. known_batches: the live batches of the scope with what each does,
-    if the caller has just looked. Raises InvalidInput, and as `scope.reach`."""
+    has ended, else by submission; index: the children of one batch as they were listed, a later
+    attempt in the place of the first. known_batches: the live batches of the scope with what each
+    does, if the caller has just looked. Raises InvalidInput, and as `scope.reach`."""
     sought = filter_words.parse(words)
     only_ended = sought.statuses is not None and not sought.live
     if sort is None:
         sort = "-finished" if only_ended and sought.batch is None else "-created"
-    if sort not in SORTS:
+    order = next((known for known in SORTS if known == sort), None)
+    if order is None:
         raise InvalidInput(f'sort must be one of {", ".join(SORTS)}, not "{sort[:60]}"')
-    if sort.endswith("finished") and not sought.ended:
+    if order.endswith("finished") and not sought.ended:
         raise InvalidInput("sort: jobs that have not ended cannot be sorted by their end")
+    if order == "index" and sought.batch is None:
+        raise InvalidInput("sort: only the children of one batch have an index; name it with batch")
     reach = await reach_of(engine, caller, scope, sought, attempts=attempts)
-    if reach.only_live and sort.endswith("finished"):
+    if order == "index" and not await _indexed(engine, sought.batch):
+        order = "created"
+    if reach.only_live and order.endswith("finished"):
         raise InvalidInput(
             "sort: the scope readable lists jobs that have not ended, which cannot be sorted by "
             "their end; name one workspace with ws"
@@ -205,7 +213,14 @@ async def open_list(
         if found is None:
             found = await find_live_batches(engine, reach.parts, sought)
         live_batches = [oid for oid, state in found.items() if state in sought.live]
-    return Listing(engine, caller, scope, sought, sort, reach, titled, live_batches)
+    return Listing(engine, caller, scope, sought, order, reach, titled, live_batches)
+
+
+async def _indexed(engine: Engine, batch: str | None) -> bool:
+    """Whether a batch's children have an index; those of the engine before this have none."""
+    child = await engine.store.jobs.find_one({"batch_id": batch}, {"index": 1})
+    # Answered from an index alone, what is missing comes as null.
+    return child is None or child.get("index") is not None
 
 
 async def find_live_batches(

@@ -24,7 +24,8 @@ from ee2_jobs.errors import InvalidInput
 from ee2_jobs.model import LIVE, Document, Status
 
 Sort = Literal["created", "-created", "finished", "-finished"]
-SORTS: tuple[Sort, ...] = ("created", "-created", "finished", "-finished")
+ListSort = Literal[Sort, "index"]
+SORTS: tuple[ListSort, ...] = ("created", "-created", "finished", "-finished", "index")
 TOP: Document = {"batch_id": None, "superseded": None}
 """What lists show on their top level; as the indexes' partialFilterExpression has it."""
 # The indexes of live jobs have it so. Beside a list of some of the states it has to be in a query
@@ -61,14 +62,14 @@ class Reach:
 
 @dataclass(frozen=True)
 class Branch:
-    """One query. field: what it is sorted by (then by id). hint: the index by name, None: MongoDB
-    chooses."""
+    """One query. field: what it is sorted by (and then by id). hint: the index by name, None:
+    MongoDB chooses."""
 
     query: Document
     hint: str | None
     field: str = "_id"
 
-    def order(self, sort: Sort, *, back: bool = False) -> list[tuple[str, int]]:
+    def order(self, sort: ListSort, *, back: bool = False) -> list[tuple[str, int]]:
         """The list's order for MongoDB; back: the other way round."""
         way = -1 if sort.startswith("-") != back else 1
         return [("_id", way)] if self.field == "_id" else [(self.field, way), ("_id", way)]
@@ -87,7 +88,7 @@ class Place:
 def branches(
     reach: Reach,
     sought: Filter,
-    sort: Sort,
+    sort: ListSort,
     place: Place | None = None,
     *,
     now_s: float,
@@ -116,15 +117,18 @@ def branches(
             found += _ended(narrow, base, sought, attempts=reach.attempts)
         else:
             found += _by_submission(narrow, base, sought, reach, live_batches)
+    if sort == "index":
+        hints = {"list_batch": "list_children"}
+        found = [replace(b, field="index", hint=hints.get(b.hint or "")) for b in found]
     if reach.picked is not None:
         found = [replace(branch, hint="_id_") for branch in found]
     return [_bounded(branch, sought, sort, place) for branch in found]
 
 
-def _bounded(branch: Branch, sought: Filter, sort: Sort, place: Place | None) -> Branch:
+def _bounded(branch: Branch, sought: Filter, sort: ListSort, place: Place | None) -> Branch:
     """The branch within the filter's span of time, and from the place on."""
-    by_end = branch.field != "_id"
-    limits = _span(branch.field, sought, by_end=by_end)
+    by_end = branch.field not in ("_id", "index")
+    limits = _span(branch.field if by_end else "_id", sought, by_end=by_end)
     if place is not None:
         limits.append(_beyond(branch.field, place, sort))
     return replace(branch, query=_and(branch.query, *limits))
@@ -226,7 +230,7 @@ def live_batches_query(part: Part, sought: Filter) -> Branch:
     return Branch(query, hints.get(narrow.index))
 
 
-def _beyond(field: str, place: Place, sort: Sort) -> Document:
+def _beyond(field: str, place: Place, sort: ListSort) -> Document:
     """What comes after the place in the list's order."""
     down = sort.startswith("-") != place.back
     than = "$lt" if down else "$gt"

@@ -117,6 +117,13 @@ def test_rights_and_sharing(bridge: Bridge, alice: Client) -> None:
                 call(job_id)
         alice.share(job_id, "bob")
         assert bob.check_job(job_id).user == "alice"
+        with pytest.raises(EngineError, match="does not have permission"):
+            bob.cancel(job_id)
+        other = alice.run_job("m.f")
+        alice.share(other, "bob", manage=True)
+        alice.share(other, "bob")  # takes nothing away
+        bob.cancel(other)
+        assert alice.status(other) == "terminated"
         alice.unshare(job_id, ["bob"])
         with pytest.raises(NotFound):
             bob.check_job(job_id)

@@ -41,6 +41,7 @@ async def engine(mongo_uri: str) -> AsyncIterator[Engine]:
             job["finished"] = made + 5.5
         if n > 600 and n % 2:  # a batch's children, and attempts that are superseded
             job["batch_id" if n % 4 == 1 else "superseded"] = str(PARENT) if n % 4 == 1 else True
+            job["index"] = 2000 - n
         jobs.append(job)
     for n in range(20):
         end = {"batch_end": {"status": "completed", "at": 1_700_000_000.0 + n}} if n else {}
@@ -86,6 +87,7 @@ LISTS: list[tuple[Caller, str, dict[str, str], str | None]] = [
     (ALICE, "readable", {"ws": "7"}, None),
     (ALICE, "readable", {"ws": "7", "status": "completed"}, None),
     (ALICE, "mine", {"batch": str(PARENT)}, None),
+    (ALICE, "mine", {"batch": str(PARENT)}, "index"),
     (ROOT, "all", {}, None),
     (ROOT, "all", {"status": "live"}, None),
     (ROOT, "all", {"status": "queued"}, None),

@@ -189,6 +189,30 @@ def test_the_newest_attempt_is_shown(world: World) -> None:
     assert world.ids(attempts=True, status="error", sort="-finished") == [second, first]
 
 
+def test_children_stand_as_they_were_listed(world: World) -> None:
+    """An attempt made later has the place of the one that it takes the place of."""
+    batch = world.add(status="created", batch_job=True, made=NOW_S - 5000)
+    children = [
+        world.add(made=NOW_S - 4000 + n, batch_id=batch, index=n,
+                  **{"superseded": True} if n in (2, 9) else {})
+        for n in range(11)
+    ]  # fmt: skip
+    for n in (9, 2):
+        children[n] = world.add(made=NOW_S - n, batch_id=batch, index=n, retry_parent=children[n])
+    pages = walk(world, sort="index", batch=batch, limit=4)
+    assert [one for page in pages for one in page] == children
+    only = {"batch": batch, "sort": "index", "status": "completed", "limit": 4}
+    assert [one for page in walk(world, **only) for one in page] == children
+    assert "name it with batch" in world.page(expect=400, sort="index")
+
+
+def test_children_of_the_engine_before_stand_as_they_were_made(world: World) -> None:
+    batch = world.add(status="created", batch_job=True, made=NOW_S - 5000)
+    children = [world.add(made=NOW_S - 4000 + n, batch_id=batch) for n in range(6)]
+    pages = walk(world, sort="index", batch=batch, limit=4)
+    assert [one for page in pages for one in page] == children
+
+
 WORDS: list[tuple[Mapping[str, Any], list[str]]] = [
     ({"status": "completed"}, ["a"]),
     ({"status": "completed, error"}, ["b", "a"]),

@@ -143,10 +143,13 @@ def test_a_failed_batch_says_why_and_ends_with_1(
 def test_jobs_are_shared_and_no_longer_shared(
     engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine.answers = [None, ["fred", "wilma"], None, ["wilma"], []]
+    engine.answers = [None, ["fred", "wilma"], None, ["wilma"], [], None, ["wilma"]]
     job_commands.share("j", ["wilma", "fred"])
     job_commands.share("j", ["fred"], remove=True)
     job_commands.share("j", None)
+    job_commands.share("j", ["wilma"], manage=True)
+    with pytest.raises(typer.BadParameter, match="every right"):
+        job_commands.share("j", ["wilma"], remove=True, manage=False)
     shared = ("get_job_shared", {"job_id": "j", "as_admin": 1})
     assert engine.calls == [
         ("share_job", {"job_id": "j", "users": ["wilma", "fred"], "as_admin": 1}),
@@ -154,8 +157,12 @@ def test_jobs_are_shared_and_no_longer_shared(
         ("unshare_job", {"job_id": "j", "users": ["fred"], "as_admin": 1}),
         shared,
         shared,
+        ("share_job", {"job_id": "j", "users": ["wilma"], "as_admin": 1, "right": "manage"}),
+        shared,
     ]
-    told = "Shared with fred, wilma\nShared with wilma\nShared with nobody\n"
+    told = (
+        "Shared with fred, wilma\nShared with wilma\nShared with nobody\nShared with wilma\n"
+    )
     assert capsys.readouterr().out == told
 
 

@@ -87,6 +87,33 @@ describe("the window on a list", () => {
   });
 });
 
+describe("a list by index", () => {
+  const page = (from: number, to: number, next: string | null, prev: string | null): JobList => ({
+    items: Array.from({ length: to - from }, (_, at) => row(from + at, { index: from + at })),
+    next,
+    prev,
+    count: null,
+    as_of: 1,
+    version: "1:1",
+  });
+  const later = (index: number) => row(900 + index, { index });
+  const change = (index: number) => ({ items: [later(index)], gone: [row(index).id] });
+  const by = { sort: "index", insert: false } as const;
+
+  test("a later attempt stands where the one before it stood", () => {
+    let window = append(begin(page(0, 3, ">3", null), "index"), page(3, 6, null, "<3"), ">3");
+    for (const index of [0, 2, 3, 5]) window = renew(window, change(index), by);
+    expect(ids(window)).toEqual([900, 1, 902, 903, 4, 905]);
+    expect(window.fresh.size).toBe(0);
+  });
+
+  test("what belongs before or after what is held is not shown", () => {
+    const whole = append(begin(page(0, 3, ">3", null), "index"), page(3, 6, ">6", "<3"), ">3");
+    const window = { ...whole, pages: whole.pages.slice(1), before: 3 };
+    expect(ids(renew(window, { items: [later(1), later(7)], gone: [] }, by))).toEqual([3, 4, 5]);
+  });
+});
+
 describe("keeping a list fresh", () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());

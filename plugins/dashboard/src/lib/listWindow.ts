@@ -5,7 +5,7 @@ import type { JobList, Row } from "../app/types";
 /** More rows than this are never held; those farthest from where one reads are dropped. */
 export const MOST_ROWS = 1000;
 
-export type Sort = "created" | "-created" | "finished" | "-finished";
+export type Sort = "created" | "-created" | "finished" | "-finished" | "index";
 
 export interface Held {
   /** What it was read with; null: the list's beginning. */
@@ -32,6 +32,7 @@ export interface Change {
 
 /** What a list is sorted by. */
 export function place(row: Row, sort: Sort): readonly [number, string] {
+  if (sort === "index") return [row.index ?? 0, row.id];
   return [sort.endsWith("finished") ? (row.finished ?? 0) : row.created, row.id];
 }
 
@@ -90,8 +91,24 @@ export function prepend(
   return { ...window, pages, before, fresh };
 }
 
+/** With a row of a list by index where it belongs, if that is among what is held. */
+function inPlace(pages: readonly Held[], row: Row): readonly Held[] {
+  const wanted = place(row, "index");
+  const first = pages[0]?.rows[0];
+  if (!first || (pages[0]?.prev && above(place(first, "index"), wanted))) return pages;
+  const later = (one: Row) => above(place(one, "index"), wanted);
+  const found = pages.findIndex(({ rows }) => rows.some(later));
+  const at = found < 0 && pages.at(-1)?.next === null ? pages.length - 1 : found;
+  return pages.map((page, n) => {
+    if (n !== at) return page;
+    const index = page.rows.findIndex(later);
+    return { ...page, rows: page.rows.toSpliced(index < 0 ? page.rows.length : index, 0, row) };
+  });
+}
+
 /** With what has changed: rows that are shown are renewed in their place, gone ones leave. Rows new
- * to the list join it (insert), or are only counted as fresh, so that nothing jumps. */
+ * to the list join it (insert; where they belong, if it is sorted by index), or are only counted as
+ * fresh, so that nothing jumps. */
 export function renew(
   window: ListWindow,
   change: Change,
@@ -101,7 +118,7 @@ export function renew(
   const ids = known(window.pages);
   const news = new Map(change.items.map((row) => [row.id, row]));
   const gone = new Set(change.gone);
-  let pages = window.pages.map((page) => {
+  let pages: readonly Held[] = window.pages.map((page) => {
     if (!page.rows.some(({ id }) => news.has(id) || gone.has(id))) return page;
     const rows = page.rows.filter(({ id }) => !gone.has(id)).map((row) => news.get(row.id) ?? row);
     return { ...page, rows };
@@ -109,7 +126,8 @@ export function renew(
   const come = change.items.filter(({ id }) => !ids.has(id));
   const fresh = new Set(window.fresh);
   for (const id of gone) fresh.delete(id);
-  if (insert) {
+  if (sort === "index") pages = come.reduce(inPlace, pages);
+  else if (insert) {
     const [first, ...others] = pages;
     if (first && come.length) pages = [{ ...first, rows: [...come, ...first.rows] }, ...others];
   } else {

@@ -31,7 +31,7 @@ export function Children({
   const list = useJobList({
     scope: asAdmin ? "all" : "mine",
     words: { batch: batch.id, ...chosen },
-    sort: "created",
+    sort: "index",
     limit: 100,
   });
   const actions = useJobActions({ asAdmin });

@@ -81,6 +81,7 @@ function Grid({ jobs, children }: { jobs: readonly Side[]; children: ReactNode }
     <Box borderWidth="1px" borderRadius="md" overflowX="auto">
       <Table.Root
         size="sm"
+        tableLayout="fixed"
         minWidth={{ base: `${8 + jobs.length * 11}rem`, md: `${12 + jobs.length * 14}rem` }}
       >
         <Table.Header>
