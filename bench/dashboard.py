@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Response, sync_playwright
 from pymongo import MongoClient
 
 from bench.engine import Engine
@@ -35,8 +35,8 @@ _LISTS = {
     "all jobs": ("/admin/jobs", "All jobs"),
 }
 _HOUR = 3600
-# From the next click to the frame that shows the first row, ms.
-_CLICK_TO_ROW = """selector => { window.took = new Promise(done => {
+# From the next click to the frame that shows what is waited for, ms.
+_CLICK_TO_SIGHT = """selector => { window.took = new Promise(done => {
   addEventListener('click', ({timeStamp}) => {
     const look = () => {
       if (!document.querySelector(selector)) return requestAnimationFrame(look);
@@ -45,6 +45,9 @@ _CLICK_TO_ROW = """selector => { window.took = new Promise(done => {
     requestAnimationFrame(look);
   }, {capture: true, once: true}); }); }"""
 _RESTS_MS = 1000
+# An owner's live rows that can be cancelled, and the sign that it was asked for.
+_CANCEL = "[data-status=queued] button[aria-label^=Cancel]"
+_CANCELLING = "[data-testid=jobs] [data-state=cancelling]"
 # What is scrolled in each frame, pixels: 3,600 a second, or 100 rows, more than one can read.
 _STEP = 60
 # Scrolls a box for three seconds, a step each frame, and gives the frames of each second.
@@ -90,6 +93,7 @@ def measure_at(
                 ]  # fmt: skip
                 say("first rows")
                 found += _first_rows(home)
+                found.append(_cancelling(home))
                 say("scrolling")
                 found += _scrolling(home, data)
                 say("an hour with a change each second")
@@ -141,7 +145,7 @@ def _first_rows(home: _Home) -> list[Figure]:
         for name, (_, title) in _LISTS.items():
             page.get_by_role("link", name="System status", exact=True).click()
             page.wait_for_timeout(_RESTS_MS)  # as one who reads it does
-            page.evaluate(_CLICK_TO_ROW, _ROW)
+            page.evaluate(_CLICK_TO_SIGHT, _ROW)
             page.get_by_role("link", name=title, exact=True).click()
             warm[name].append(page.evaluate("window.took") / 1000)
         page.context.close()
@@ -151,6 +155,21 @@ def _first_rows(home: _Home) -> list[Figure]:
         *(Figure(f"first rows of {name}, warm", "s", [[v] for v in values[1:]], target=0.3)
           for name, values in warm.items()),
     ]  # fmt: skip
+
+
+def _cancelling(home: _Home) -> Figure:
+    """From confirming to the row that says so."""
+    took: list[float] = []
+    for _ in range(home.rounds):
+        page = home.open("/jobs", _CANCEL)
+        page.wait_for_timeout(_RESTS_MS)
+        page.locator(_CANCEL).first.click()
+        page.get_by_role("alertdialog").get_by_role("button", name="Keep running").wait_for()
+        page.evaluate(_CLICK_TO_SIGHT, _CANCELLING)
+        page.get_by_role("alertdialog").get_by_role("button", name="Cancel job").click()
+        took.append(page.evaluate("window.took") / 1000)
+        page.context.close()
+    return Figure("cancelling: from confirming to the row", "s", [[v] for v in took], target=0.3)
 
 
 def _scrolling(home: _Home, data: Data) -> list[Figure]:
@@ -184,8 +203,10 @@ def _an_hour(home: _Home, jobs: Any, seconds: int) -> Figure:
     browser = page.context.new_cdp_session(page)
     mine = [job["_id"] for job in jobs["ee2_jobs"].find(
         {"user": "ana", "status": "running"}, {"_id": 1}, limit=20)]  # fmt: skip
+    heard: list[Response] = []
+    page.on("response", lambda one: heard.append(one) if "/changes?" in one.url else None)
     used: list[float] = []
-    step = 5
+    renewed, step = 0, 5
     for at in range(0, seconds, step):
         for second in range(at, at + step):
             jobs["ee2_jobs"].update_one(
@@ -193,6 +214,8 @@ def _an_hour(home: _Home, jobs: Any, seconds: int) -> Figure:
             )
         page.clock.fast_forward(step * 1000)
         page.wait_for_timeout(20)
+        renewed += sum(len(one.json().get("items", ())) for one in heard if one.ok)
+        heard.clear()
         if at % (seconds // 10 // step * step or step) == 0:
             browser.send("HeapProfiler.collectGarbage")
             used.append(browser.send("Runtime.getHeapUsage")["usedSize"] / 1e6)
@@ -200,6 +223,6 @@ def _an_hour(home: _Home, jobs: Any, seconds: int) -> Figure:
     growth = statistics.fmean(used[-3:]) - statistics.fmean(used[1:4])
     return Figure(
         "memory that a page left open for an hour has gained", "MB", [[growth]], target=5,
-        note=f"{seconds} s of the page's clock, a change each second;"
+        note=f"{seconds} s of the page's clock, a change each second, {renewed:,} rows renewed;"
         f" at the end it uses {used[-1]:.0f} MB",
     )

@@ -43,6 +43,7 @@ class Method(BaseModel):
 
     title: str = ""
     description: str = ""
+    parameters: dict[str, str] = {}  # what people call them, by name
     command: tuple[str, ...] | None = None
     image: str | None = None
     output: Literal["json", "none"] = "json"
@@ -118,6 +119,11 @@ class Catalog(Protocol):
         jobs show it, so that asking must cost next to nothing."""
         ...
 
+    async def parameters(self, method: str) -> Mapping[str, str]:
+        """What people call the parameters of a method (`Module.method`), by name, as far as that
+        is known."""
+        ...
+
     async def owned_by(self, user: str) -> frozenset[str]:
         """The modules that a user owns, as far as the catalog can tell."""
         ...
@@ -187,6 +193,14 @@ class LocalCatalog:
             }
             self._titles = (time.monotonic() + self.KEEP_S, found)
         return found
+
+    async def parameters(self, method: str) -> Mapping[str, str]:
+        """See the port: of the current version."""
+        module, _, function = method.partition(".")
+        try:
+            return method_of(await self.app(module, "release"), function).parameters
+        except InvalidInput:
+            return {}
 
     async def owned_by(self, user: str) -> frozenset[str]:
         """See the port: whose `owners` in `app.yaml` name the user."""

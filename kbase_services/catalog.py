@@ -136,6 +136,10 @@ class KBaseCatalog:
         """See the port. Only of local apps: the Catalog knows no titles."""
         return await self._local.titles()
 
+    async def parameters(self, method: str) -> Mapping[str, str]:
+        """See the port. Only of local apps: the Catalog has no names of parameters."""
+        return await self._local.parameters(method)
+
     async def owned_by(self, user: str) -> frozenset[str]:
         """See the port. Only of local apps: the Catalog is not asked who owns a module."""
         return await self._local.owned_by(user)

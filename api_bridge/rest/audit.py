@@ -47,7 +47,7 @@ class Entry(BaseModel):
     reason: str | None = Field(examples=["too many at once"])
     details: str | None = Field(
         default=None, description="what it was expected to do",
-        examples=["Limit: 5 jobs. Would hold back 14 waiting jobs of ana (14)."],
+        examples=["Limit: 5 jobs. Would hold back 14 waiting jobs of ana."],
     )
     outcome: str = Field(description="begun, done or failed", examples=["done"])
     error: str | None = Field(default=None, description="why it failed")

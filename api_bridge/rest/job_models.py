@@ -247,6 +247,10 @@ class JobIo(BaseModel):
     params: IoPart | None
     output: IoPart | None
     error: IoPart | None = Field(description="the app's own account of its error")
+    names: dict[str, str] = Field(
+        examples=[{"reads_1": "First reads of the pairs"}],
+        description="what people call the parameters, as far as the app says so",
+    )
     source_ws_objects: list[str]
 
 

@@ -137,7 +137,7 @@ class Effective(BaseModel):
 class Preview(BaseModel):
     """What a change would do, to whom. The counts that mean nothing for this kind are left out."""
 
-    text: str = Field(examples=["Would hold back 14 waiting jobs of ana (14)."])
+    text: str = Field(examples=["Would hold back 14 waiting jobs of ana."])
     users_affected: int = Field(examples=[1])
     held_back: int | None = Field(default=None, description="waiting jobs that would wait for it")
     held_back_now: int | None = Field(default=None, description="that wait for the limit of now")

@@ -290,11 +290,12 @@ async def _preview(store: Store, user: str, places: int | None) -> UserPreview:
         over=sum(one.over for one in affected),
         users_affected=len(affected),
         users=tuple(affected[:MOST_NAMED]),
-        text=_in_words(affected),
+        text=in_words(affected),
     )
 
 
-def _in_words(affected: list[Affected]) -> str:
+def in_words(affected: list[Affected]) -> str:
+    """The preview in a sentence or three."""
     waiting = [(one.user, one.held_back) for one in affected if one.held_back]
     over = sum(one.over for one in affected)
     held = sum(n for _, n in waiting)
@@ -302,7 +303,10 @@ def _in_words(affected: list[Affected]) -> str:
     text = "Would hold back nobody."
     if held:
         text = f"Would hold back {held:,} waiting job{'' if held == 1 else 's'} of "
-        text += ", ".join(f"{user} ({n:,})" for user, n in waiting[:_IN_WORDS])
+        if len(waiting) == 1:
+            text += waiting[0][0]
+        else:
+            text += ", ".join(f"{user} ({n:,})" for user, n in waiting[:_IN_WORDS])
         if len(waiting) > _IN_WORDS:
             text += f" and {len(waiting) - _IN_WORDS} more users"
         text += "."

@@ -24,7 +24,7 @@ async def job_io(
 ) -> Document:
     """{params, output, error}: each {value, bytes, cut}, or null where there is none. A value that
     is too large for a page is cut and says so; `io_part` has all of it. error: the app's own
-    account, with its traceback if it gave one."""
+    account, with its traceback if it gave one. names: what people call the parameters."""
     held = await load(engine, caller, job_id, as_admin=as_admin, without=_NOT_HERE)
     answer: Document = {"id": str(held.job["_id"])}
     for part in PARTS:
@@ -34,7 +34,9 @@ async def job_io(
             continue
         shown, is_cut = shrunk(value, MAX_PART_BYTES)
         answer[part] = {"value": shown, "bytes": len(json_bytes(value)), "cut": is_cut}
-    objects = (held.job.get("job_input") or {}).get("source_ws_objects") or []
+    asked = held.job.get("job_input") or {}
+    answer["names"] = dict(await engine.catalog.parameters(str(asked.get("method"))))
+    objects = asked.get("source_ws_objects") or []
     answer["source_ws_objects"] = [str(ref)[:200] for ref in objects[:500]]
     return answer
 

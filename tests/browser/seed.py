@@ -128,7 +128,10 @@ async def _add_apps(engine: Engine) -> None:
     for app in APPS:
         needs = AppRequirements(cpus=app.cpus, memory_mb=app.memory_mb, client_group=app.group)
         command = ("python3", f"{app.method}.py")
-        method = Method(title=app.title, command=command, requirements=needs)
+        method = Method(
+            title=app.title, command=command, requirements=needs,
+            parameters={"preset": "How exact the alignment is"},
+        )  # fmt: skip
         modules.setdefault(app.module, {})[app.method] = method
     for module, methods in modules.items():
         described = CatalogApp(

@@ -86,6 +86,8 @@ class Pages:
         size = page.viewport_size or WIDE
         parts = [name, *(["phone"] if size["width"] < 640 else []), "dark" if dark else "light"]
         path = self.folder / f"{'-'.join(parts)}.png"
+        if whole:  # else the bar, which stays where one is, stands in the middle of the picture
+            page.evaluate("window.scrollTo(0, 0)")
         page.screenshot(path=path, full_page=whole, animations="disabled")
         return path
 

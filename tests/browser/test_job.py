@@ -59,7 +59,9 @@ def test_input_and_output_are_read_when_one_comes_near(alone: Alone) -> None:
     assert not [url for url in asked if "/io" in url]
     _section(page, "Input and output").scroll_into_view_if_needed()
     io = _section(page, "Input and output")
-    expect(io.get_by_role("row", name="preset very-sensitive")).to_be_visible()
+    # As the app calls it, with its own name in small.
+    called = "How exact the alignment is preset very-sensitive"
+    expect(io.get_by_role("row", name=called)).to_be_visible()
     io.get_by_role("button", name="JSON").first.click()
     expect(io).to_contain_text('"preset": "very-sensitive"')
     with page.expect_download() as started:

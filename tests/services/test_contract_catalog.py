@@ -307,3 +307,18 @@ async def test_statistics_that_may_have_arrived_are_not_sent_twice(http: Http) -
     with pytest.raises(EngineError, match="KBase's Catalog service does not answer"):
         await http.port.log_exec_stats(STATS)
     assert http.fake.calls == {"failed": 1}
+
+
+async def test_what_people_call_parameters(world: World) -> None:
+    for unknown in ("Mod.f", "Mod.g", "None.f", "f", ""):
+        assert await world.port.parameters(unknown) == {}
+
+
+async def test_a_local_app_says_what_people_call_its_parameters(mongo_uri: str) -> None:
+    async with open_store(mongo_uri) as store:
+        local = Local(store)
+        await local.start()
+        names = {"reads": "Sequencing reads"}
+        await store.apps.update_many({}, {"$set": {"methods.f.parameters": names}})
+        assert await local.port.parameters("Mod.f") == names
+        assert await local.port.parameters("Mod.g") == {}

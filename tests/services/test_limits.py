@@ -105,7 +105,7 @@ async def test_a_preview_counts_levels_by_themselves(engine: Engine) -> None:
     assert (by_user["ana"].held_back, by_user["ana"].over) == (5, 1)
     assert "ben" not in by_user
     assert preview.text == (
-        "Would hold back 5 waiting jobs of ana (5). Running beyond the limit, and going on: 1."
+        "Would hold back 5 waiting jobs of ana. Running beyond the limit, and going on: 1."
     )
     one = await users.preview_user_limit(engine, AUDITOR, "*", 1)
     assert {u.user: u.held_back for u in one.users} == {"ana": 5, "ben": 1}
@@ -128,7 +128,7 @@ async def test_the_audit_says_who_would_be_held_back(engine: Engine) -> None:
     assert (entry["who"], entry["what"]) == ("root", "set_user_limit")
     assert entry["target"] == ["user ana"]
     assert entry["reason"] == "Too many" and entry["outcome"] == "done"
-    assert entry["details"] == "Limit: 1 job. Would hold back 2 waiting jobs of ana (2)."
+    assert entry["details"] == "Limit: 1 job. Would hold back 2 waiting jobs of ana."
     again = await users.set_user_limit(engine, ROOT, "ana", 1, reason="Too many", note="n")
     assert again.limit == changed.limit and len(await entries(engine)) == 1, "nothing changed"
     await users.unset_user_limit(engine, ROOT, "ana")

@@ -62,7 +62,7 @@ def test_a_users_limit_from_preview_to_refusal(bridge: Bridge) -> None:
         bridge.job()
     tried = ok(bridge, "POST", "/limits/preview", {"kind": "user", "user": "alice", "places": 1})
     assert tried["held_back"] == 2 and tried["users"][0]["user"] == "alice"
-    assert tried["text"] == "Would hold back 2 waiting jobs of alice (2)."
+    assert tried["text"] == "Would hold back 2 waiting jobs of alice."
     body = {"places": 1, "note": "a course", "expires": "2099-01-31", "reason": "Too many"}
     done = ok(bridge, "PUT", "/limits/users/alice", body)
     limit = done["limit"]
@@ -241,7 +241,7 @@ def test_the_command_line(
     for _ in range(3):
         bridge.job()
     tried = ee2("user", "alice", "2", "--dry-run")
-    assert tried == "Would hold back 1 waiting job of alice (1).\n"
+    assert tried == "Would hold back 1 waiting job of alice.\n"
     assert bridge.db.ee2_limits.count_documents({}) == 0
     given = ("--until", "2099-01-31", "--note", "a course", "--reason", "r")
     assert tried in ee2("user", "alice", "2", *given)

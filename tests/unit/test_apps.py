@@ -34,7 +34,7 @@ def definitions() -> list[tuple[str, str, dict[str, Any]]]:
 @pytest.mark.parametrize(("app", "name", "method"), definitions())
 def test_app_yaml_is_complete(app: str, name: str, method: dict[str, Any]) -> None:
     known = {"title", "description", "command", "image", "split", "aggregate", "requirements",
-             "output", "artifacts"}
+             "output", "artifacts", "parameters"}
     assert set(method) <= known and method["title"] and method["description"]
     files = [part for part in method["command"][1:] if not part.startswith("-")]
     assert all((APPS / app / part).is_file() for part in files)

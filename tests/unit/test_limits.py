@@ -9,7 +9,7 @@ from ee2_jobs.errors import InvalidInput
 from ee2_jobs.limits.live import LiveJobs
 from ee2_jobs.limits.sizes import Size, ceilings_from
 from ee2_jobs.limits.time import TimeRule, TimeRules, base_on, limited, rules_from
-from ee2_jobs.limits.users import UserLimits
+from ee2_jobs.limits.users import Affected, UserLimits, in_words
 from ee2_jobs.limits.words import duration, parse_app, parse_expiry, parse_user, with_rule
 
 
@@ -123,3 +123,24 @@ def test_times_and_names() -> None:
     for bad in ("m", "m.f.g", "m.*", "m:f.g", "", None, "m.\x00"):
         with pytest.raises(InvalidInput):
             parse_app(bad)
+
+
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [
+        ({}, "Would hold back nobody."),
+        ({"ana": 1}, "Would hold back 1 waiting job of ana."),
+        ({"ana": 1200, "ben": 3}, "Would hold back 1,203 waiting jobs of ana (1,200), ben (3)."),
+        (
+            dict.fromkeys("abcdefg", 1),
+            "Would hold back 7 waiting jobs of a (1), b (1), c (1), d (1), e (1) and 2 more users.",
+        ),
+    ],
+)
+def test_a_preview_names_who_waits(held: dict[str, int], text: str) -> None:
+    affected = [
+        Affected(user, running=0, waiting=n, limit_now=None, limit=0, held_back_now=0,
+                 held_back=n, over=0)
+        for user, n in held.items()
+    ]  # fmt: skip
+    assert in_words(affected) == text

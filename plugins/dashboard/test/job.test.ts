@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import { artifactHref, safeHref } from "../src/lib/href";
-import { flatten, isRef, shown, unwrapped } from "../src/lib/params";
+import { calledBy, flatten, isRef, shown, unwrapped } from "../src/lib/params";
 import { phases, rankWords } from "../src/lib/timeline";
 
 describe("addresses from outside", () => {
@@ -49,6 +49,14 @@ describe("parameters as rows", () => {
       ["opts", "nothing in it"],
       ["none", "empty list"],
     ]);
+  });
+
+  test("what people call them, by the first word of the way", () => {
+    const names = { reads: "Sequencing reads" };
+    expect(calledBy("reads[0].name", names)).toEqual(["Sequencing reads", "[0].name"]);
+    expect(calledBy("reads", names)).toEqual(["Sequencing reads", ""]);
+    expect(calledBy("k", names)[0]).toBeUndefined();
+    expect(calledBy("constructor", names)[0]).toBeUndefined();
   });
 
   test("hostile names and depths do no harm", () => {

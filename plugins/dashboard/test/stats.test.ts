@@ -1,3 +1,4 @@
+import { renderHook } from "@testing-library/react";
 import { expect, test } from "vitest";
 
 import {
@@ -13,7 +14,7 @@ import {
   wholeSeries,
   type Stats,
 } from "../src/pages/stats/spans";
-import { sorted, sortOf } from "../src/pages/stats/Tables";
+import { sortOf, useSorted } from "../src/pages/stats/Tables";
 
 test("steps begin on days, Mondays and firsts, and end with the span", () => {
   expect(nextStart("2026-02-28", "day")).toBe("2026-03-01");
@@ -89,8 +90,9 @@ test("methods are sorted by any column; what is not known stands last", () => {
     { app: "b", runs: 2, run_p50_ms: null },
     { app: "a", runs: 5, run_p50_ms: 7 },
     { app: "c", runs: 3, run_p50_ms: 9 },
-  ] as unknown as Parameters<typeof sorted>[0];
-  const names = (text: string | null) => sorted(apps, sortOf(text)).map(({ app }) => app);
+  ] as unknown as Parameters<typeof useSorted>[0];
+  const names = (text: string | null) =>
+    renderHook(() => useSorted(apps, sortOf(text))).result.current.map(({ app }) => app);
   expect(names(null)).toEqual(["a", "c", "b"]);
   expect(names("app")).toEqual(["a", "b", "c"]);
   expect(names("-run_p50_ms")).toEqual(["c", "a", "b"]);

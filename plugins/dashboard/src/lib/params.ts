@@ -47,6 +47,17 @@ export function flatten(value: unknown, most = MOST_ROWS): { rows: ParamRow[]; m
   return { rows, more };
 }
 
+/** What people call the value at a path ("reads[0].name") by the name of its first word, and the rest
+ * of the path; undefined: it has no name. */
+export function calledBy(
+  path: string,
+  names: Readonly<Record<string, string>>,
+): [string | undefined, string] {
+  const word = /^[^.[]*/.exec(path)?.[0] ?? "";
+  const name = Object.hasOwn(names, word) ? names[word] : undefined;
+  return [name, path.slice(word.length).replace(/^\./, "")];
+}
+
 /** Parameters of an app are one object in a list: then its "[0]." says nothing. */
 export function unwrapped(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? value[0] : value;

@@ -193,6 +193,8 @@ function Params({
   all: boolean;
   onAll: (on: boolean) => void;
 }) {
+  // Parameters of an app are one object in a list: then its "[0]." says nothing.
+  const wrapped = params.every(({ path }) => path.startsWith("[0]"));
   return (
     <Section
       id="params"
@@ -216,7 +218,7 @@ function Params({
                 overflowWrap="anywhere"
                 verticalAlign="top"
               >
-                <bdi>{param.path}</bdi>
+                <bdi>{wrapped ? param.path.replace(/^\[0\]\.?/, "") || "value" : param.path}</bdi>
               </Table.Cell>
               {jobs.map((job, at) => (
                 <Table.Cell key={job.id} overflowWrap="anywhere" verticalAlign="top">

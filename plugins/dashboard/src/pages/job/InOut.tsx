@@ -8,7 +8,15 @@ import { useLive } from "../../app/live";
 import type { Answer } from "../../app/types";
 import { bytes, number } from "../../lib/format";
 import { safeHref } from "../../lib/href";
-import { flatten, FOLD_LETTERS, isRef, shown, unwrapped, type ParamRow } from "../../lib/params";
+import {
+  calledBy,
+  flatten,
+  FOLD_LETTERS,
+  isRef,
+  shown,
+  unwrapped,
+  type ParamRow,
+} from "../../lib/params";
 import { Section } from "../../parts/Section";
 import { say } from "../../parts/toasts";
 import { PartTrouble } from "./Facts";
@@ -58,6 +66,7 @@ export function InOut({
               name="params"
               title="Input"
               part={io.params}
+              names={io.names}
               none="No input"
             />
             <OnePart
@@ -90,6 +99,7 @@ function OnePart({
   name,
   title,
   part,
+  names = {},
   none,
 }: {
   id: string;
@@ -98,6 +108,8 @@ function OnePart({
   name: string;
   title: string;
   part: Part | null;
+  /** What people call the first words of its paths. */
+  names?: Readonly<Record<string, string>>;
   none: string;
 }) {
   const { api } = useHome();
@@ -171,7 +183,7 @@ function OnePart({
                     color="fg.muted"
                     overflowWrap="anywhere"
                   >
-                    <bdi>{row.path || "value"}</bdi>
+                    <Named path={row.path} names={names} />
                   </Table.Cell>
                   <Table.Cell overflowWrap="anywhere">
                     <Value row={row} objects={objects} />
@@ -188,6 +200,23 @@ function OnePart({
         </Box>
       )}
     </Box>
+  );
+}
+
+/** The way to a value; what people call it, if that is known, with the way in small. */
+function Named({ path, names }: { path: string; names: Readonly<Record<string, string>> }) {
+  const [name, rest] = calledBy(path, names);
+  if (name === undefined) return <bdi>{path || "value"}</bdi>;
+  return (
+    <>
+      <chakra.bdi color="fg">
+        {name}
+        {rest && ` ${rest}`}
+      </chakra.bdi>
+      <chakra.bdi display="block" fontSize="xs">
+        {path}
+      </chakra.bdi>
+    </>
   );
 }
 

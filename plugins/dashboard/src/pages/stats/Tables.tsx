@@ -1,6 +1,12 @@
 /** The numbers of the statistics as tables: by time, by method, by reason. */
 
 import { Button, HStack, NativeSelect, Table, Text } from "@chakra-ui/react";
+import {
+  getCoreRowModel,
+  getSortedRowModel,
+  useReactTable,
+  type ColumnDef,
+} from "@tanstack/react-table";
 import { ArrowDown, ArrowUp } from "lucide-react";
 
 import { PageLink } from "../../app/links";
@@ -137,17 +143,25 @@ export function sortOf(text: string | null): [Key, boolean] {
   return key ? [key, text?.startsWith("-") ?? false] : ["runs", true];
 }
 
+const BY: ColumnDef<AppStats>[] = KEYS.map((key) => ({
+  id: key,
+  accessorFn: (app) => app[key] ?? undefined,
+  sortUndefined: "last",
+  sortingFn: key === "app" ? "text" : "basic",
+}));
+
 /** The rows in order; nothing known stands last. */
-export function sorted(apps: readonly AppStats[], [key, down]: [Key, boolean]): AppStats[] {
-  return [...apps].sort((a, b) => {
-    const [one, other] = [a[key], b[key]];
-    if (one === null || other === null) return Number(one === null) - Number(other === null);
-    const order =
-      typeof one === "string" || typeof other === "string"
-        ? String(one).localeCompare(String(other))
-        : one - other;
-    return down ? -order : order;
+export function useSorted(apps: AppStats[], [id, desc]: [Key, boolean]): AppStats[] {
+  // The table is used for its rows here, which are read from it at once.
+  // eslint-disable-next-line react-hooks/incompatible-library
+  const table = useReactTable({
+    data: apps,
+    columns: BY,
+    state: { sorting: [{ id, desc }] },
+    getCoreRowModel: getCoreRowModel(),
+    getSortedRowModel: getSortedRowModel(),
   });
+  return table.getRowModel().rows.map(({ original }) => original);
 }
 
 /** All methods of the span; a row leads to its jobs. */
@@ -158,13 +172,14 @@ export function AppsTable({
   sort,
   onSort,
 }: {
-  apps: readonly AppStats[];
+  apps: AppStats[];
   stats: Pick<Stats, "first" | "last">;
   scope: Sought["scope"];
   sort: string | null;
   onSort: (sort: string) => void;
 }) {
   const [by, down] = sortOf(sort);
+  const rows = useSorted(apps, [by, down]);
   const times = (key: Key & `${string}_ms`): Column<AppStats> => ({
     name: HEADS[key],
     numeric: true,
@@ -237,12 +252,7 @@ export function AppsTable({
           <NativeSelect.Indicator />
         </NativeSelect.Root>
       </HStack>
-      <Rows
-        label="Methods"
-        columns={columns}
-        rows={sorted(apps, [by, down])}
-        keyOf={(app) => app.app}
-      />
+      <Rows label="Methods" columns={columns} rows={rows} keyOf={(app) => app.app} />
     </>
   );
 }
