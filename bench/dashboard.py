@@ -45,8 +45,8 @@ _CLICK_TO_SIGHT = """selector => { window.took = new Promise(done => {
     requestAnimationFrame(look);
   }, {capture: true, once: true}); }); }"""
 _RESTS_MS = 1000
-# An owner's live rows that can be cancelled, and the sign that it was asked for.
-_CANCEL = "[data-status=queued] button[aria-label^=Cancel]"
+# What cancels one of the owner's live jobs, and the sign that it was asked for.
+_CANCEL = "[data-testid=jobs] [data-row] button[aria-label^=Cancel]"
 _CANCELLING = "[data-testid=jobs] [data-state=cancelling]"
 # What is scrolled in each frame, pixels: 3,600 a second, or 100 rows, more than one can read.
 _STEP = 60
@@ -142,6 +142,8 @@ def _first_rows(home: _Home) -> list[Figure]:
             cold[name].append(_now(page) / 1000)  # counted by the browser from the navigation on
             page.context.close()
         page = home.open("/status", "h1")
+        page.wait_for_load_state("networkidle")  # all pages' code is there then
+        page.wait_for_timeout(2 * _RESTS_MS)
         for name, (_, title) in _LISTS.items():
             page.get_by_role("link", name="System status", exact=True).click()
             page.wait_for_timeout(_RESTS_MS)  # as one who reads it does

@@ -40,6 +40,7 @@ export function StateIcon({ state, size = 14 }: { state: string; size?: number }
 // Not the host's badge: a table has one in each row, and this is drawn ten times as fast.
 const BADGE: CSSProperties = {
   display: "inline-flex",
+  verticalAlign: "middle",
   alignItems: "center",
   gap: "4px",
   borderRadius: "4px",

@@ -40,6 +40,7 @@ export const ROWS: SystemStyleObject = {
   "& th, & td": { px: "2", py: "0", borderBottomWidth: "1px", whiteSpace: "nowrap" },
   "& th": { textAlign: "start", fontWeight: "medium" },
   "& td": { fontVariantNumeric: "tabular-nums" },
+  "& input[type=checkbox]": { verticalAlign: "middle" },
   "& .cut": {
     display: "block",
     minWidth: "0",
