@@ -217,7 +217,7 @@ def test_batches_open_in_place(alone: Alone, site: Place) -> None:
 
 
 # Scrolls to the end of what is held, again and again, until the row of that place is drawn.
-_FAR_DOWN = """async (wanted) => {
+FAR_DOWN = """async (wanted) => {
   const box = document.querySelector('[data-testid=jobs]'), seen = new Map();
   let moved = 0, drawn = 0, last = 0;
   const end = performance.now() + 60000;
@@ -246,7 +246,7 @@ def test_history_at_scale(alone: Alone, site: Place) -> None:
     page = alone("/admin/jobs?status=completed", user="root")
     expect(page.get_by_test_id("count")).to_have_text("1,000+ jobs")
     seen = answers(page)
-    found = page.evaluate(_FAR_DOWN, 2000)
+    found = page.evaluate(FAR_DOWN, 2000)
     assert found["last"] >= 2000 and found["moved"] == 0 and found["drawn"] < 80
     # Each row is where it is in the same list read with other pages: none is missing before it.
     shown = dict(found["seen"])
