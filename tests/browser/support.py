@@ -91,6 +91,15 @@ class Pages:
         page.screenshot(path=path, full_page=whole, animations="disabled")
         return path
 
+    def in_both(self, page: Page, name: str, *, whole: bool = True) -> None:
+        """A screenshot in light and one in dark, without barriers in either; light again then."""
+        schemes: tuple[Theme, ...] = ("light", "dark")
+        for scheme in schemes:
+            page.emulate_media(color_scheme=scheme)
+            axe(page)
+            self.shot(page, name, whole=whole)
+        page.emulate_media(color_scheme="light")
+
 
 def screenshot_folder(otherwise: Path) -> Path:
     """Where screenshots go: to the documentation if EE2_SCREENSHOTS is set."""

@@ -47,7 +47,7 @@ def test_the_head_says_how_it_stands(alone: Alone) -> None:
     expect(page.get_by_role("button", name="Cancel all (8)")).to_be_visible()
     page.locator("table tr[data-row]").first.wait_for()
     page.get_by_test_id("squares").wait_for()
-    alone.pages.shot(page, "batch")
+    alone.pages.in_both(page, "batch")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download table").click()
     lines = download.value.path().read_text().splitlines()
