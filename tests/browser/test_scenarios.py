@@ -282,7 +282,6 @@ def test_7_batch(play: Play) -> None:
     assert (counts["children"], counts["counts"]) == (12, {"completed": 12})
 
 
-@BOTH_HOMES
 def test_9_limits(play: Play) -> None:
     play.one_runs_one_waits()
     third = play.submit()
