@@ -37,7 +37,7 @@ export function PageLink({
   );
 }
 
-/** A link in a row, without style of its own: tables have hundreds (see `ROWS` in JobTable). */
+/** A link in a row, without style of its own: tables have hundreds (see `ROWS` in rowLook). */
 export function RowLink({ to, ...rest }: { to: string } & Omit<RouterLinkProps, "to">) {
   const { root } = useHome();
   return <RouterLink to={root + to} {...rest} />;
