@@ -72,6 +72,21 @@ def test_airflow_shows_an_entry_a_card_and_the_pages(hosted: Hosted, theme: Them
     heading(page, "System status")
 
 
+def test_what_is_typed_stays_while_the_host_draws_anew(hosted: Hosted) -> None:
+    """Airflow 3.3 puts another component in the place of ours when it draws for the second time;
+    here because a filter changes the address."""
+    page = hosted.airflow("/plugin/ee2-jobs/jobs/history")
+    heading(page, "History")
+    pages = page.get_by_role("navigation", name="Pages of the dashboard")
+    pages.evaluate("one => { one.dataset.same = 'yes' }")
+    box = page.get_by_label("Search by id, app or narrative")
+    box.press_sequentially("sleep", delay=300)
+    page.wait_for_url("**/history?*sleep*")
+    expect(box).to_have_value("sleep")
+    expect(box).to_be_focused()
+    expect(pages).to_have_attribute("data-same", "yes")
+
+
 def test_a_scientist_sees_nothing_else_of_airflow(hosted: Hosted, accounts: Accounts) -> None:
     cookies = {"_token": accounts.airflow["ana"]}
     url = accounts.stack.airflow_url

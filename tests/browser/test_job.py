@@ -205,7 +205,8 @@ def test_the_right_to_manage_is_given_and_kept(alone: Alone) -> None:
     expect(page.get_by_text("Shared with cho again")).to_be_visible()
     expect(page.get_by_label("What cho may do")).to_have_value("manage")
     page.get_by_role("button", name="Unshare with cho").click()
-    of_ana.select_option("can read")
+    with page.expect_response("**/share"):
+        of_ana.select_option("can read")
     expect(page.get_by_role("button", name="Unshare with cho")).to_be_hidden()
     page.reload()
     page.get_by_role("button", name="Share", exact=True).click()

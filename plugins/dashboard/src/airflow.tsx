@@ -1,6 +1,7 @@
 /** The dashboard within Airflow: one component for all places, which it knows by the address. */
 
-import { useParams } from "react-router-dom";
+import { useEffect } from "react";
+import { useLocation, useNavigate, useParams } from "react-router-dom";
 
 import { Dashboard, Frame, KnownReader } from "./app/App";
 import { airflowHome, HomeProvider } from "./app/home";
@@ -21,7 +22,25 @@ function HostSignIn() {
   );
 }
 
+let settled = false;
+
+/**
+ * The host draws what it has just read through one component and, whenever it draws next, through
+ * another one: React then begins anew, and what was typed till then is lost. So it is made to draw
+ * again at once, by a step to where the reader is already.
+ */
+function useSettledHost(): void {
+  const navigate = useNavigate();
+  const here = useLocation();
+  useEffect(() => {
+    if (settled) return;
+    settled = true;
+    void navigate(here, { replace: true, state: here.state as unknown });
+  }, [navigate, here]);
+}
+
 function Ee2Jobs() {
+  useSettledHost();
   const { runId, dagId, page } = useParams();
   return (
     <HomeProvider value={home}>

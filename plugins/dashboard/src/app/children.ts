@@ -15,7 +15,7 @@ export function useChildren(batches: readonly Row[]): ReadonlyMap<string, readon
   const { api } = useHome();
   const answers = useQueries({
     queries: batches.map((batch) => {
-      const url = `${api}/jobs?batch=${batch.id}&limit=${CHILDREN_SHOWN}&sort=created`;
+      const url = `${api}/jobs?batch=${batch.id}&limit=${CHILDREN_SHOWN}&sort=index`;
       return {
         queryKey: ["api", url],
         queryFn: ({ signal }: { signal: AbortSignal }) => call<JobList>(url, { signal }),

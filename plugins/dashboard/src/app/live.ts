@@ -16,12 +16,18 @@ const SLOWEST_MS = 60_000;
 /** Consecutive failures of each query, by its key. */
 const failures = new Map<string, number>();
 
+/**
+ * Browsers that began to ask at one moment drift apart. Drawn once: TanStack Query begins to wait
+ * anew when a drawing gives another interval, so one that differed each time would never be over
+ * on a page that counts seconds.
+ */
+const JITTER = 0.9 + Math.random() * 0.2;
+
 /** When to ask again: every `every` ms, give or take a tenth; twice as long after each failure. */
 export function pause(every: number, failed: number, retryAfterS: number | null): number {
-  const jitter = 0.9 + Math.random() * 0.2;
-  if (!failed) return every * jitter;
+  if (!failed) return every * JITTER;
   const slowed = Math.min(SLOWEST_MS, Math.max(every, 3000) * 2 ** Math.min(failed, 6));
-  return Math.max(slowed, (retryAfterS ?? 0) * 1000) * jitter;
+  return Math.max(slowed, (retryAfterS ?? 0) * 1000) * JITTER;
 }
 
 export function createClient(): QueryClient {

@@ -79,6 +79,10 @@ function ByName({ job }: { job: Shareable }) {
   const { api } = useHome();
   const client = useQueryClient();
   const change = useChange<Answer<"NewState">>();
+  // What is being changed shows as it will be.
+  const asked: { users?: string[]; right?: Right } = change.isPending
+    ? (change.variables.body as object)
+    : {};
   const [names, setNames] = useState("");
   const [right, setRight] = useState<Right>("read");
   const users = job.shared?.users ?? [];
@@ -174,13 +178,15 @@ function ByName({ job }: { job: Shareable }) {
             </Text>
             <RightOf
               label={`What ${user} may do`}
-              right={has}
+              right={(asked.users?.includes(user) && asked.right) || has}
+              disabled={change.isPending}
               onChange={(what) => void share([user], what).catch(() => undefined)}
             />
             <Button
               size="xs"
               variant="outline"
               aria-label={`Unshare with ${user}`}
+              disabled={change.isPending}
               onClick={() => void unshare(user, has)}
             >
               Unshare
@@ -201,15 +207,17 @@ function RightOf({
   label,
   right,
   onChange,
+  disabled,
   mb,
 }: {
   label: string;
   right: Right;
+  disabled?: boolean;
   onChange: (right: Right) => void;
   mb?: string;
 }) {
   return (
-    <NativeSelect.Root size="sm" width="36" flexShrink="0" mb={mb}>
+    <NativeSelect.Root size="sm" width="36" flexShrink="0" mb={mb} disabled={disabled}>
       <NativeSelect.Field
         aria-label={label}
         value={right}
