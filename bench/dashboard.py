@@ -29,10 +29,14 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update",
 )  # fmt: skip
 _ROW = "[data-testid=jobs] tbody tr[aria-rowindex], [data-testid=jobs] [data-job]"
+# Where each list is, its name in the bar, and what a row of it is.
 _LISTS = {
-    "my jobs": ("/jobs", "My jobs"),
-    "history": ("/jobs/history?span=all", "History"),
-    "all jobs": ("/admin/jobs", "All jobs"),
+    "my jobs": ("/jobs", "My jobs", _ROW),
+    "by narrative": (
+        "/jobs/narratives", "By narrative", "#main section > button[aria-expanded]"
+    ),
+    "history": ("/jobs/history?span=all", "History", _ROW),
+    "all jobs": ("/admin/jobs", "All jobs", _ROW),
 }
 _HOUR = 3600
 # From the next click to the frame that shows what is waited for, ms.
@@ -92,7 +96,7 @@ def measure_at(
                            target=350),
                 ]  # fmt: skip
                 say("first rows")
-                found += _first_rows(home)
+                found += _first_rows(home, data)
                 found.append(_cancelling(home))
                 say("scrolling")
                 found += _scrolling(home, data)
@@ -133,21 +137,23 @@ def _now(page: Page) -> float:
     return float(page.evaluate("performance.now()"))
 
 
-def _first_rows(home: _Home) -> list[Figure]:
-    cold: dict[str, list[float]] = {name: [] for name in _LISTS}
+def _first_rows(home: _Home, data: Data) -> list[Figure]:
+    addresses = {name: (path, row) for name, (path, _, row) in _LISTS.items()}
+    addresses["a batch of 10,000"] = (f"/batches/{data.big_batch}", _ROW)
+    cold: dict[str, list[float]] = {name: [] for name in addresses}
     warm: dict[str, list[float]] = {name: [] for name in _LISTS}
     for _ in range(home.rounds):
-        for name, (path, _title) in _LISTS.items():
-            page = home.open(path, _ROW)
+        for name, (path, row) in addresses.items():
+            page = home.open(path, row)
             cold[name].append(_now(page) / 1000)  # counted by the browser from the navigation on
             page.context.close()
         page = home.open("/status", "h1")
         page.wait_for_load_state("networkidle")  # all pages' code is there then
         page.wait_for_timeout(2 * _RESTS_MS)
-        for name, (_, title) in _LISTS.items():
+        for name, (_, title, row) in _LISTS.items():
             page.get_by_role("link", name="System status", exact=True).click()
             page.wait_for_timeout(_RESTS_MS)  # as one who reads it does
-            page.evaluate(_CLICK_TO_SIGHT, _ROW)
+            page.evaluate(_CLICK_TO_SIGHT, row)
             page.get_by_role("link", name=title, exact=True).click()
             warm[name].append(page.evaluate("window.took") / 1000)
         page.context.close()

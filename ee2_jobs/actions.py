@@ -171,7 +171,8 @@ async def _matching(engine: Engine, caller: Caller, request: Request) -> list[Do
         query = branch.query
         if not batches_too:
             query = {"$and": [query, {"batch_job": {"$ne": True}}]}
-        if reach.picked is not None:  # a list by stars shows these; there is a newer attempt
+        # A list by stars or of runs shows these; there is a newer attempt.
+        if reach.picked is not None or sought.runs:
             query = {"$and": [query, {"superseded": None}]}
         found = engine.store.jobs.find(query, list(_FIELDS), batch_size=_CHUNK)
         try:

@@ -181,6 +181,7 @@ _DESCRIBED = {
     "star": "true: those on which the caller has put a star",
     "label": "those on which the caller has put this label",
     "scheduler": "id at HTCondor or Slurm; administrators, with scope=all",
+    "runs": "true: each run by itself, as the statistics count them",
 }
 WORD_PARAMETERS: dict[str, Any] = {
     "parameters": [

@@ -208,7 +208,7 @@ async def open_list(
         titled = await engine.workspaces.titled(caller, sought.q)
     live_batches = None
     only_live = reach.only_live or not sought.ended
-    if only_live and sought.live != set(LIVE) and sought.batch is None:
+    if only_live and sought.live != set(LIVE) and sought.batch is None and not sought.runs:
         found = known_batches
         if found is None:
             found = await find_live_batches(engine, reach.parts, sought)

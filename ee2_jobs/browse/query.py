@@ -109,12 +109,14 @@ def branches(
             del top["superseded"]
         if part.index == "batch":
             del top["batch_id"]
+        if sought.runs:
+            top = {"batch_job": {"$ne": True}}
         narrow = _narrowed(part, sought)
         base = [{**narrow.query, **top}, *wanted]
         if reach.picked is not None:
             base = [narrow.query, {"_id": {"$in": list(reach.picked)}}, *wanted]
         if by_end:
-            found += _ended(narrow, base, sought, attempts=reach.attempts)
+            found += _ended(narrow, base, sought, attempts=reach.attempts or sought.runs)
         else:
             found += _by_submission(narrow, base, sought, reach, live_batches)
     if sort == "index":
@@ -158,7 +160,8 @@ def _ended(part: Part, base: list[Document], sought: Filter, *, attempts: bool) 
         None if attempts else hint,
         "finished",
     )
-    if part.index == "batch" or sought.app or sought.module or sought.error is not None:
+    only_jobs = sought.runs or part.index == "batch"
+    if only_jobs or sought.app or sought.module or sought.error is not None:
         return [singles]  # no batch is among them
     return [
         singles,
@@ -181,10 +184,11 @@ def _by_submission(
 ) -> list[Branch]:
     hints = {"user": "list_user", "ws": "list_ws", "all": "list_all",
              "shared": "shared_1__id_-1", "batch": "list_batch"}
-    hint = hints[part.index] if not reach.attempts else None
+    attempts = reach.attempts or sought.runs
+    hint = None if attempts else hints[part.index]
     live = not sought.ended or reach.only_live
     if live:
-        return _live(part, base, sought, live_batches, attempts=reach.attempts)
+        return _live(part, base, sought, live_batches, attempts=attempts)
     if sought.statuses is None:
         return [Branch(_and(*base), hint)]
     either: list[Document] = [{"status": {"$in": sorted(sought.ended)}},

@@ -119,8 +119,10 @@ async def _read(listing: Listing, changes: Sequence[Change]) -> dict[ObjectId, _
     among = {"_id": {"$in": list(numbers)}}
     seen: set[ObjectId] = set()
     for part in listing.reach.parts:
-        # The children of batches are in lists of their own.
-        everything = part.index == "batch" or listing.reach.picked is not None
+        # The children of batches are in lists of their own, unless each run is listed.
+        everything = (
+            part.index == "batch" or listing.reach.picked is not None or listing.sought.runs
+        )
         top = {} if everything else {"batch_id": None}
         query = {"$and": [among, part.query, top]}
         ids = store.jobs.find(query, {"_id": 1}, hint="_id_", max_time_ms=MAX_MS)

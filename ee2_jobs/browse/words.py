@@ -19,6 +19,7 @@
 | `star` | `true`: jobs on which the caller has put a star |
 | `label` | jobs on which the caller has put this label |
 | `scheduler` | id of the scheduler: HTCondor's cluster.proc, or Slurm's; for administrators |
+| `runs` | `true`: each run by itself, as the statistics count: no batches, all attempts |
 
 Other words are no concern of ours: clients keep theirs beside these.
 """
@@ -33,7 +34,7 @@ from ee2_jobs.errors import InvalidInput
 from ee2_jobs.model import LIVE, TERMINAL, ErrorCode, Status, TerminatedCode, parse_time_s
 
 WORDS = ("status", "app", "module", "user", "ws", "group", "node", "batch", "error", "failure",
-         "ended_by", "from", "to", "min_wait", "min_run", "q", "star", "label", "scheduler")
+         "ended_by", "from", "to", "min_wait", "min_run", "q", "star", "label", "scheduler", "runs")
 ENDED_BY = {
     "user": TerminatedCode.BY_USER,
     "admin": TerminatedCode.BY_ADMIN,
@@ -74,6 +75,7 @@ class Filter:
     star: bool = False
     label: str | None = None
     scheduler: str | None = None
+    runs: bool = False
 
     @property
     def live(self) -> frozenset[str]:
@@ -114,8 +116,9 @@ def parse(words: Mapping[str, str]) -> Filter:
     start_s, end_s = _time("from", given.get("from")), _time("to", given.get("to"))
     if start_s is not None and end_s is not None and start_s > end_s:
         raise InvalidInput("from and to: from must not be later than to")
-    if given.get("star", "true") != "true":
-        raise _wrong("star", "true, or left out", given["star"])
+    for name in ("star", "runs"):
+        if given.get(name, "true") != "true":
+            raise _wrong(name, "true, or left out", given[name])
     statuses = _statuses(given.get("status"))
     if statuses is not None and error is not None and Status.ERROR not in statuses:
         raise InvalidInput("status and error: only jobs in status error have an error code")
@@ -143,6 +146,7 @@ def parse(words: Mapping[str, str]) -> Filter:
         star="star" in given,
         label=given.get("label"),
         scheduler=given.get("scheduler"),
+        runs="runs" in given,
     )
 
 

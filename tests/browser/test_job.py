@@ -167,8 +167,9 @@ def test_star_and_labels(alone: Alone) -> None:
     expect(page.get_by_role("button", name="Take the star away")).to_be_visible()
     page.get_by_role("button", name="Label", exact=True).click()
     page.keyboard.type("paper <b>2</b>")
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("paper <b>2</b>")).to_be_visible()
+    with page.expect_response(lambda r: "paper" in (r.request.post_data or "")):
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("paper <b>2</b>")).to_be_visible()
     page.reload()
     page.get_by_role("button", name="Take the label paper <b>2</b> away").click()
     page.get_by_role("button", name="Take the star away").click()

@@ -66,6 +66,25 @@ def test_a_part_of_a_bar_leads_to_its_jobs_by_the_keyboard(alone: Alone) -> None
     assert runs and listed["count"] == {"value": runs, "exact": True}
 
 
+def test_a_bar_counts_just_what_it_leads_to(alone: Alone) -> None:
+    """Jobs of batches and all attempts, one by one."""
+    page = open_stats(alone, "?by=week")  # batches are of the last days
+    bars = page.get_by_role("group", name=re.compile("^Runs by how"))
+    part = bars.get_by_role("link", name=re.compile(r": [\d,]+ failed$"))
+    expect(part.last).to_be_visible()
+    for one in part.all():
+        said = re.findall(r"([\d,]+) failed$", one.get_attribute("aria-label") or "")[0]
+        failed = int(said.replace(",", ""))
+        words = urlsplit(one.get_attribute("href") or "").query
+        listed = api(alone, f"/jobs?{words}&sort=-finished")
+        assert listed["count"] == {"value": min(failed, 1000), "exact": failed <= 1000}, words
+    part.last.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Batches: each run by itself")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Batch")).to_be_visible()
+    expect(page.get_by_role("table").locator("a[href*='/batches/']").first).to_be_visible()
+
+
 def test_methods_are_sorted_and_lead_to_their_jobs(alone: Alone) -> None:
     page = open_stats(alone)
     rows = page.get_by_role("table", name="Methods").get_by_role("row")

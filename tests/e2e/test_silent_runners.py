@@ -1,9 +1,8 @@
 """A runner that hangs in the real pool: found, ended with a reason, and gone from the pool."""
 
 import asyncio
+import contextlib
 import logging
-import os
-import signal
 import time
 
 import psutil
@@ -21,13 +20,25 @@ SILENT_S = 3.0
 log = logging.getLogger(__name__)
 
 
-def runner_of(job_id: str) -> list[psutil.Process]:
-    """The processes of a job's runner: the runner itself and what it started."""
+def runner_of(job_id: str) -> psutil.Process | None:
+    """The process of a job's runner."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if job_id in words and any("ee2_runner" in word for word in words):
-            return [process, *process.children(recursive=True)]
-    return []
+            return process
+    return None
+
+
+def stop(runner: psutil.Process) -> list[psutil.Process]:
+    """Stop a runner and what it started; all that were stopped. The runner first: it starts
+    nothing more then."""
+    runner.suspend()
+    stopped = [runner]
+    for process in runner.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            process.suspend()
+            stopped.append(process)
+    return stopped
 
 
 async def settle(stack: Stack, job_id: str) -> int:
@@ -54,13 +65,16 @@ def test_a_runner_that_hangs(stack: Stack) -> None:
         return stack.ee2("get_job_status", {"job_id": job_id})["status"] == "running" or None
 
     until(runs, 120, lambda: "the job to run")
-    stopped = until(lambda: runner_of(job_id) or None, 120, lambda: "the runner")
-    try:
-        for process in stopped:
-            os.kill(process.pid, signal.SIGSTOP)
-        time.sleep(SILENT_S + 1)
+
+    def found() -> bool | None:
         # Once more if what was heard before was put on the record only now.
-        until(lambda: asyncio.run(settle(stack, job_id)) or None, 99, lambda: "the job to be found")
+        asyncio.run(settle(stack, job_id))
+        return not runs() or None
+
+    stopped = stop(until(lambda: runner_of(job_id), 120, lambda: "the runner"))
+    try:
+        time.sleep(SILENT_S + 1)
+        until(found, 99, lambda: "the job to be found")
         state = stack.wait(job_id)
         assert (state["status"], state["error_code"]) == ("error", 2), state
         assert "has not been heard of since" in state["errormsg"]
@@ -68,5 +82,5 @@ def test_a_runner_that_hangs(stack: Stack) -> None:
     finally:
         for process in stopped:
             if process.is_running():
-                os.kill(process.pid, signal.SIGCONT)
-    until(lambda: not runner_of(job_id) or None, 120, lambda: "the runner to leave the pool")
+                process.resume()
+    until(lambda: runner_of(job_id) is None or None, 120, lambda: "the runner to leave the pool")

@@ -189,6 +189,31 @@ def test_the_newest_attempt_is_shown(world: World) -> None:
     assert world.ids(attempts=True, status="error", sort="-finished") == [second, first]
 
 
+def test_each_run_by_itself(world: World) -> None:
+    """As the statistics count: no batches, their jobs and all attempts."""
+    made = NOW_S - 900
+    batch = world.add(status="created", batch_job=True, made=made, app="batch",
+                      batch_end={"status": "error", "at": NOW_S - 5.0})  # fmt: skip
+    first = world.add(status="error", made=made + 1, batch_id=batch, superseded=True)
+    second = world.add(made=made + 2, batch_id=batch, retry_parent=first)
+    running = world.add(status="running", made=made + 3, batch_id=batch)
+    single = world.add(made=made - 1)
+    world.add(made=made, user="bob")
+    assert world.ids(sort="-finished", status="completed,error") == [batch, single]
+    assert world.ids(runs="true") == [running, second, first, single]
+    assert world.ids(runs="true", status="live") == world.ids(runs="true", status="running") == [
+        running,
+    ]  # fmt: skip
+    ended = world.page(runs="true", sort="-finished", status="completed,error,terminated")
+    assert sorted(r["id"] for r in ended["items"]) == sorted([first, second, single])
+    assert ended["count"] == {"value": 3, "exact": True}
+    assert [len(p) for p in walk(world, runs="true", sort="-finished", status="completed,error",
+                                 limit=2)] == [2, 1]  # fmt: skip
+    assert world.ids("root", scope="all", runs="true", user="alice", status="error") == [first]
+    said = world.page(runs="yes", expect=400)
+    assert said == 'runs must be true, or left out, not "yes"'
+
+
 def test_children_stand_as_they_were_listed(world: World) -> None:
     """An attempt made later has the place of the one that it takes the place of."""
     batch = world.add(status="created", batch_job=True, made=NOW_S - 5000)

@@ -48,6 +48,7 @@ test("a part of a bar leads to just its jobs", () => {
   expect(Number(search.get("from"))).toBe(Date.UTC(2026, 10, 16));
   expect(Number(search.get("to"))).toBe(Date.UTC(2026, 10, 23));
   expect([search.get("status"), search.get("app")]).toEqual(["error", "m/a b&c"]);
+  expect(search.get("runs")).toBe("true");
   expect(jobsPath("2026-11-16", "2026-11-22", { scope: "all" })).toMatch(/^\/admin\/jobs\?/);
 });
 

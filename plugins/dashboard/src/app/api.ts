@@ -4,6 +4,8 @@ import { serverSaid } from "../lib/clock";
 
 const AT_ONCE = 3;
 const TIMEOUT_MS = 30_000;
+/** Browsers take 64 KiB of what is to outlive its page. */
+const MAX_KEPT_ALIVE = 30_000;
 
 /** What went wrong. status 0: no answer at all. */
 export class ApiError extends Error {
@@ -72,6 +74,7 @@ export async function call<T>(
   await turn();
   try {
     const limit = AbortSignal.timeout(TIMEOUT_MS);
+    const sent = method === "GET" ? undefined : JSON.stringify(body ?? {});
     const answer = await fetch(url, {
       method,
       credentials: "same-origin",
@@ -79,7 +82,9 @@ export async function call<T>(
         Accept: "application/json",
         ...(method === "GET" ? {} : { "Content-Type": "application/json" }),
       },
-      body: method === "GET" ? undefined : JSON.stringify(body ?? {}),
+      body: sent,
+      // Who closes the page now has asked for it none the less.
+      keepalive: sent !== undefined && sent.length < MAX_KEPT_ALIVE,
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     }).catch((error: unknown) => {
       if (signal?.aborted) throw error;

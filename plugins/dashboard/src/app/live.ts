@@ -7,6 +7,7 @@ import {
   useQuery,
   useQueryClient,
 } from "@tanstack/react-query";
+import { useId } from "react";
 
 import { ApiError, call } from "./api";
 import { useHome } from "./home";
@@ -107,15 +108,17 @@ export function useLive<T>(path: string | null, options: LiveOptions<T> = {}): L
   };
 }
 
-/** A change: `run({path, method, body})`; afterwards what is shown is read anew. */
+/** Changes, one after the other; after each what is shown is read anew. */
 export function useChange<T = unknown>() {
   const { api } = useHome();
   const client = useQueryClient();
+  const id = useId();
   return useMutation<
     T,
     ApiError,
     { path: string; method?: "POST" | "PUT" | "DELETE"; body?: unknown }
   >({
+    scope: { id }, // two at once might be done in the wrong order
     mutationFn: ({ path, method = "POST", body }) => call<T>(api + path, { method, body }),
     onSettled: () => client.invalidateQueries({ queryKey: ["api"], refetchType: "active" }),
   });

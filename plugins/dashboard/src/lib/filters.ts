@@ -45,6 +45,7 @@ export const FIELDS = {
   min_run: { label: "Ran at least", hint: "10m, 2h, 1d" },
   label: { label: "Label", hint: "one of yours" },
   scheduler: { label: "Batch system id", hint: "4711.0" },
+  runs: { label: "Batches", choices: [{ value: "true", label: "each run by itself" }] },
 } satisfies Record<string, FilterField>;
 
 export type FieldName = keyof typeof FIELDS;

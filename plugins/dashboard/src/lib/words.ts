@@ -18,6 +18,7 @@ export const WORDS = [
   "q",
   "star",
   "label",
+  "runs",
 ] as const;
 
 export type Word = (typeof WORDS)[number];

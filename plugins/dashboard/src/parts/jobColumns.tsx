@@ -176,6 +176,18 @@ export const COLUMNS = {
   app: { head: "App", cell: (row) => <AppCell row={row} /> },
   narrative: { head: "Narrative", cell: (row) => <NarrativeCell row={row} /> },
   user: { head: "User", width: "96px", cell: (row) => <Cut>{row.user}</Cut> },
+  batch: {
+    head: "Batch",
+    width: "90px",
+    cell: (row) =>
+      row.batch_id ? (
+        <RowLink to={`/batches/${row.batch_id}`} className="mono small" title={row.batch_id}>
+          {shortId(row.batch_id)}
+        </RowLink>
+      ) : (
+        NONE
+      ),
+  },
   submitted: {
     head: "Submitted",
     width: "106px",

@@ -75,7 +75,7 @@ export default function AdminJobs() {
   });
   const actions = useJobActions({ asAdmin: true });
   const filtered = Object.fromEntries(
-    Object.entries(words).filter((pair): pair is [string, string] => pair[1] !== undefined),
+    Object.entries(words).filter(([word, said]) => said !== undefined && word !== "runs"),
   );
   const cancelAll = () =>
     setWish({
@@ -113,6 +113,7 @@ export default function AdminJobs() {
           "min_wait",
           "min_run",
           "scheduler",
+          "runs",
         ]}
       >
         <SavedFilters page="admin" filter={filter} />
@@ -144,7 +145,7 @@ export default function AdminJobs() {
             <JobTable
               label="All jobs"
               rows={list.rows}
-              columns={columnsOf(words.status)}
+              columns={[...columnsOf(words.status), ...(words.runs ? (["batch"] as const) : [])]}
               list={list}
               actions={actions}
               selected={selected}

@@ -69,6 +69,7 @@ export default function History() {
     "state",
     "app",
     "narrative",
+    ...(words.runs ? (["batch"] as const) : []),
     ...(others ? (["user"] as const) : []),
     "submitted",
     "ended",
@@ -103,6 +104,7 @@ export default function History() {
           "min_wait",
           "min_run",
           "label",
+          "runs",
         ]}
       >
         <SpanChoice filter={filter} span={span} />

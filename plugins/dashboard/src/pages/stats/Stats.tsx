@@ -143,6 +143,7 @@ function Numbers({
     from: startOf(first),
     to: startOf(last) + DAY_MS,
     sort: "-finished",
+    runs: true,
   })}`;
   return (
     <>

@@ -84,6 +84,7 @@ export function jobsPath(from: string, last: string, sought: Sought): string {
       from: startOf(from),
       to: startOf(last) + DAY_MS,
       ...words,
+      runs: true, // as they are counted
       sort: scope === "all" ? "-finished" : null,
     })
   );
