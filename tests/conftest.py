@@ -27,7 +27,10 @@ from ee2_cli.services import Supervisor
 from ee2_cli.settings import StackSettings, load_settings
 
 T = TypeVar("T")
-ON_STACK = re.compile(r"tests/(e2e/|browser/test_(homes|scenarios)|services/test_(airflow_|stack))")
+# On the session's stack; and some pages, so that both halves take as long.
+ON_STACK = re.compile(
+    r"tests/(e2e/|browser/test_(homes|scenarios|settings|status)|services/test_(airflow_|stack))"
+)
 TERMINAL = {"completed", "error", "terminated"}
 
 

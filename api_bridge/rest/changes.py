@@ -187,6 +187,8 @@ class _Stream:
 
     async def _events(self, stopping: asyncio.Future[Any]) -> AsyncIterator[bytes]:
         feed = self.rest.service.feed
+        # Before the first word: a right taken back from then on is noticed.
+        workspaces = await _workspaces(self.listing)
         ready = {"as_of": to_ms(now_s()), "version": feed.version}
         # A client that lost us comes back after 2 s.
         yield b"retry: 2000\n" + _event("ready", ready)
@@ -196,7 +198,6 @@ class _Stream:
             body = await _since(self.rest, self.listing, first, version)
             if body["reset"] or body["items"] or body["gone"]:
                 yield _event("reset" if body["reset"] else "change", body)
-        workspaces = await _workspaces(self.listing)
         beat = rights = time.monotonic()
         while not stopping.done():
             pause_s = SHORT_PAUSE_S

@@ -67,7 +67,6 @@ def test_airflow_shows_an_entry_a_card_and_the_pages(hosted: Hosted, theme: Them
     expect(page.get_by_text("Ended most recently")).to_be_visible()
     page.wait_for_load_state("networkidle")
     axe(page, within="#main")
-    hosted.pages.shot(page, "airflow-jobs", whole=False)
     page = hosted.airflow("/plugin/ee2-jobs/status", theme=theme)
     heading(page, "System status")
 

@@ -103,6 +103,11 @@ def test_1_first_view(play: Play) -> None:
     expect(tile(page, "Queued", 1)).to_be_visible()
     sizes = {one.url: len(one.body()) for one in seen if one.ok}
     assert any(LISTS.search(url) for url in sizes) and max(sizes.values()) <= MAX_BYTES, sizes
+    if play.home == "airflow":
+        play.hosted.pages.shot(page, "airflow-jobs", whole=False)
+        dark = play.open("/jobs", theme="dark")
+        expect(row_of(dark, running)).to_be_visible()
+        play.hosted.pages.shot(dark, "airflow-jobs", whole=False)
 
 
 @BOTH_HOMES

@@ -19,20 +19,19 @@ export function Tester({ rules }: { rules: readonly Rule[] }) {
   const [search, setSearch] = useSearchParams();
   const [user, setUser] = useState(search.get("user") ?? me.user);
   const [app, setApp] = useState(search.get("app") ?? "");
+  const asked = { user: search.get("user") ?? "", app: search.get("app") ?? "" };
+  const wantedApp = app.trim();
+  const wantedUser = wantedApp && user.trim();
+  const told = asked.app === wantedApp && asked.user === wantedUser;
   useEffect(() => {
+    if (told) return;
     const timer = setTimeout(
       () =>
-        setSearch(
-          (now) => withWords(now, { user: app.trim() ? user.trim() : null, app: app.trim() }),
-          {
-            replace: true,
-          },
-        ),
+        setSearch((now) => withWords(now, { user: wantedUser, app: wantedApp }), { replace: true }),
       PAUSE_MS,
     );
     return () => clearTimeout(timer);
-  }, [user, app, setSearch]);
-  const asked = { user: search.get("user") ?? "", app: search.get("app") ?? "" };
+  }, [told, wantedUser, wantedApp, setSearch]);
   const live = useLive<Answer<"Effective">>(
     asked.user && asked.app ? `/limits/effective${query(asked)}` : null,
   );
