@@ -100,6 +100,11 @@ def test_methods_are_sorted_and_lead_to_their_jobs(alone: Alone) -> None:
     link = rows.nth(1).get_by_role("link")
     href = link.get_attribute("href") or ""
     assert "/jobs/history?" in href and slowest["app"].split("/")[0] in href
+    # A table that drew itself without end let nothing else through.
+    page.get_by_role("button", name="Show as table").click()
+    expect(page.get_by_role("table", name="Runs by time")).to_be_visible()
+    page.get_by_role("button", name="Show as chart").click()
+    expect(page.get_by_role("table", name="Runs by time")).to_have_count(0)
     reasons = page.get_by_role("table", name="Why runs did not complete")
     expect(reasons.get_by_role("link", name="the app failed")).to_have_attribute(
         "href", re.compile(r"status=error.*error=1")

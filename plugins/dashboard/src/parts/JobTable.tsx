@@ -209,7 +209,7 @@ export function JobTable(props: JobTableProps) {
 }
 
 function minWidth(columns: readonly ColumnName[]): number {
-  return columns.reduce((sum, name) => sum + parseInt(column(name).width ?? "168", 10), 0);
+  return columns.reduce((sum, name) => sum + parseInt(column(name).width ?? "184", 10), 0);
 }
 
 /** Reads on where the rows that are seen come near an end of those that are held. */

@@ -161,7 +161,7 @@ function NearLimit({ from, to }: { from: number; to: number }) {
 export const COLUMNS = {
   state: {
     head: "State",
-    width: "118px",
+    width: "112px",
     cell: (row, facts) => <StateBadge state={shownState(row, facts.asked)} />,
   },
   id: {
@@ -190,13 +190,13 @@ export const COLUMNS = {
   },
   submitted: {
     head: "Submitted",
-    width: "106px",
+    width: "102px",
     sort: "created",
     cell: (row) => <Ago at={row.created} />,
   },
   waited: {
     head: "Waited",
-    width: "92px",
+    width: "84px",
     align: "end",
     cell: (row) =>
       isLive(row.status) && row.status !== "running" && !row.is_batch ? (
@@ -211,10 +211,10 @@ export const COLUMNS = {
     align: "end",
     cell: (row) => <RanCell row={row} />,
   },
-  ran: { head: "Ran", width: "92px", align: "end", cell: (row) => <RanCell row={row} /> },
+  ran: { head: "Ran", width: "84px", align: "end", cell: (row) => <RanCell row={row} /> },
   ended: {
     head: "Ended",
-    width: "106px",
+    width: "98px",
     sort: "finished",
     cell: (row) => <Ago at={row.finished} />,
   },
@@ -245,7 +245,7 @@ export const COLUMNS = {
   },
   cpu: {
     head: "CPU",
-    width: "78px",
+    width: "62px",
     align: "end",
     cell: (row) => (row.cpu_ms === null || row.cpu_ms === undefined ? "–" : hours(row.cpu_ms)),
   },

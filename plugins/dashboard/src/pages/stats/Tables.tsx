@@ -8,6 +8,7 @@ import {
   type ColumnDef,
 } from "@tanstack/react-table";
 import { ArrowDown, ArrowUp } from "lucide-react";
+import { useMemo } from "react";
 
 import { PageLink } from "../../app/links";
 import type { Answer } from "../../app/types";
@@ -152,12 +153,15 @@ const BY: ColumnDef<AppStats>[] = KEYS.map((key) => ({
 
 /** The rows in order; nothing known stands last. */
 export function useSorted(apps: AppStats[], [id, desc]: [Key, boolean]): AppStats[] {
+  const state = useMemo(() => ({ sorting: [{ id, desc }] }), [id, desc]);
   // The table is used for its rows here, which are read from it at once.
   // eslint-disable-next-line react-hooks/incompatible-library
   const table = useReactTable({
     data: apps,
     columns: BY,
-    state: { sorting: [{ id, desc }] },
+    state,
+    // There are no pages of it; going back to the first one draws the table again, without end.
+    autoResetPageIndex: false,
     getCoreRowModel: getCoreRowModel(),
     getSortedRowModel: getSortedRowModel(),
   });
