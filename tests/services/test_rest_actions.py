@@ -109,6 +109,17 @@ def test_retry_what_failed_of_a_batch_is_one_submission(
     assert post(bridge, "/actions/preview", body)["jobs"] == 0
 
 
+def test_of_runs_the_newest_attempts(bridge: Bridge, batch: dict[str, Any]) -> None:
+    """A list of each run has superseded attempts too: there is a newer one of these."""
+    older, newer = batch["child_job_ids"][:2]
+    set_status(bridge, [older], "error", superseded=True)
+    words = {"runs": "true", "batch": batch["batch_id"], "status": "error"}
+    listed = get(bridge, "/jobs?" + "&".join(f"{k}={v}" for k, v in words.items()))["items"]
+    assert {row["id"] for row in listed} == {older, newer}
+    seen = post(bridge, "/actions/preview", {"action": "retry", "filter": words})
+    assert [one["id"] for one in seen["sample"]] == [newer]
+
+
 def test_what_a_retry_is_expected_to_take(bridge: Bridge, batch: dict[str, Any]) -> None:
     ids, now = batch["child_job_ids"], time.time()
     body = {"action": "retry", "filter": {"batch": batch["batch_id"], "status": "error"}}
