@@ -205,6 +205,55 @@ describe("keeping a list fresh", () => {
     stop();
   });
 
+  test("an answer is one step, and so is a failure: each step draws the page", async () => {
+    let down = false;
+    const { list } = store((url) =>
+      down
+        ? new ApiError(503, "no")
+        : url.includes("changes")
+          ? quiet
+          : { ...first, version: "1:1" },
+    );
+    const steps = vi.fn();
+    list.listen(steps);
+    const stop = list.start();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(list.get()).toMatchObject({ version: "1:1", error: null, failedAt: null });
+    expect(steps).toHaveBeenCalledTimes(1);
+    await list.tick();
+    expect(list.get().version).toBe("1:2");
+    expect(steps).toHaveBeenCalledTimes(2);
+    down = true;
+    await list.tick();
+    expect(list.get()).toMatchObject({ version: "1:2", error: { status: 503 } });
+    expect(steps).toHaveBeenCalledTimes(3);
+    stop();
+  });
+
+  test("pages that fail while a list is read anew lose no change", async () => {
+    const { page } = server(200, 50);
+    let reset = false;
+    let broken = false;
+    const { list, asked } = store((url) => {
+      if (url.includes("changes")) return { ...quiet, reset };
+      const cursor = new URL(url, "http://x").searchParams.get("cursor");
+      return broken && cursor ? new ApiError(503, "no") : { ...page(cursor), version: "1:1" };
+    });
+    const stop = list.start();
+    await vi.advanceTimersByTimeAsync(0);
+    await list.more();
+    const since = list.get().version;
+    reset = broken = true;
+    await list.tick();
+    expect(list.get().error?.status).toBe(503);
+    expect(rowsOf(list.get().window as ListWindow).length).toBe(100);
+    broken = false;
+    await list.tick(); // asks since the rows that are shown, not since those that were lost
+    expect(asked.at(-3)).toContain(`since=${encodeURIComponent(String(since))}`);
+    expect(list.get().error).toBeNull();
+    stop();
+  });
+
   test("held still it asks for nothing; what was lost comes at the end of it", async () => {
     const { list, asked } = store((url) =>
       url.includes("changes") ? quiet : { ...first, version: "1:1" },

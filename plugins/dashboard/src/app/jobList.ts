@@ -52,6 +52,8 @@ export interface ListOptions {
 
 interface Shown {
   window: ListWindow | null;
+  /** What the window is the state of; changes are asked for since then. */
+  version: string | null;
   count: Answer<"CountOf"> | null;
   error: ApiError | null;
   readAt: number;
@@ -88,12 +90,12 @@ export class ListStore {
   readonly memory: ListMemory = {};
   private shown: Shown = {
     window: null,
+    version: null,
     count: null,
     error: null,
     readAt: 0,
     failedAt: null,
   };
-  private version: string | null = null;
   private failed = 0;
   private timer: ReturnType<typeof setTimeout> | null = null;
   private users = 0;
@@ -152,63 +154,61 @@ export class ListStore {
   readonly tick = (): Promise<void> =>
     this.once("tick", async () => {
       this.unplan();
-      try {
-        if (this.shown.window === null || this.version === null) await this.readFirst();
-        else await this.readChanges();
-        this.failed = 0;
-        this.set({ error: null, failedAt: null, readAt: serverNow() });
-      } finally {
-        this.plan();
-      }
+      const { window, version } = this.shown;
+      const first = window === null || version === null;
+      const read = await (first ? this.readFirst() : this.readChanges(window, version));
+      this.failed = 0;
+      return { ...read, error: null, failedAt: null, readAt: serverNow() };
     });
 
   readonly anew = (): Promise<void> =>
     this.once("anew", async () => {
-      await this.readFirst();
-      this.set({ error: null, failedAt: null, readAt: serverNow() });
+      const read = await this.readFirst();
+      return { ...read, error: null, failedAt: null, readAt: serverNow() };
     });
 
   readonly more = (): Promise<void> =>
     this.once("more", async () => {
       const window = this.shown.window;
       const cursor = window?.pages.at(-1)?.next;
-      if (window && cursor) {
-        const answer = await this.page(cursor);
-        this.set({ window: append(window, answer, cursor) });
-      }
+      if (!window || !cursor) return {};
+      return { window: append(window, await this.page(cursor), cursor) };
     });
 
   readonly back = (): Promise<void> =>
     this.once("back", async () => {
       const window = this.shown.window;
       const cursor = window?.pages[0]?.prev;
-      if (window && cursor) {
-        const answer = await this.page(cursor);
-        this.set({ window: prepend(window, answer, cursor) });
-      }
+      if (!window || !cursor) return {};
+      return { window: prepend(window, await this.page(cursor), cursor) };
     });
 
-  /** Runs after what runs already; not at all if the same waits. Notes failures. */
-  private once(name: string, work: () => Promise<void>): Promise<void> {
+  /**
+   * Runs after what runs already; not at all if the same waits. Notes what it gives, or that it
+   * failed, in one step: each step is a drawing of the page.
+   */
+  private once(name: string, work: () => Promise<Partial<Shown>>): Promise<void> {
     if (this.pending.has(name)) return this.chain;
     this.pending.add(name);
     this.chain = this.chain.then(async () => {
-      try {
-        await work();
-      } catch (problem) {
-        this.failed += 1;
-        const error =
-          problem instanceof ApiError ? problem : new ApiError(0, "The server does not answer.");
-        this.set({ error, failedAt: serverNow() });
-        if (error.hidden) this.set({ window: null, count: null });
-        this.plan();
-      } finally {
-        this.pending.delete(name);
-        // Who asked for the same meanwhile was not heard, and asks again.
-        this.set({});
-      }
+      const change = await work().catch((problem: unknown) => this.failure(problem));
+      // Who asks for the same from here on is heard again.
+      this.pending.delete(name);
+      this.set(change);
+      if (name === "tick" || change.error) this.plan();
     });
     return this.chain;
+  }
+
+  private failure(problem: unknown): Partial<Shown> {
+    this.failed += 1;
+    const error =
+      problem instanceof ApiError ? problem : new ApiError(0, "The server does not answer.");
+    return {
+      error,
+      failedAt: serverNow(),
+      ...(error.hidden ? { window: null, count: null } : {}),
+    };
   }
 
   private page(cursor: string | null): Promise<JobList> {
@@ -216,7 +216,7 @@ export class ListStore {
     return this.ask(`${this.api}/jobs${query({ ...this.asked, limit, cursor })}`);
   }
 
-  private async readFirst(): Promise<void> {
+  private async readFirst(): Promise<Partial<Shown>> {
     let answer = await this.page(null);
     let window = begin(answer, this.sort);
     const { count, version } = answer;
@@ -225,50 +225,43 @@ export class ListStore {
       answer = await this.page(cursor);
       window = append(window, answer, cursor);
     }
-    this.version = version;
-    this.set({ window, count });
+    return { window, version, count };
   }
 
-  private async readChanges(): Promise<void> {
+  private async readChanges(window: ListWindow, since: string): Promise<Partial<Shown>> {
     const { insert = false } = this.options;
-    const asked = query({ ...this.asked, since: this.version });
+    const asked = query({ ...this.asked, since });
     const answer: Answer<"Changes"> = await this.ask(`${this.api}/jobs/changes${asked}`);
-    const { window } = this.shown;
-    if (answer.reset || window === null) {
-      await this.readAgain();
-      return;
-    }
-    this.version = answer.version;
-    const next = renew(window, answer, { sort: this.sort, insert });
-    if (next !== window) this.set({ window: next });
+    if (answer.reset) return this.readAgain(window);
+    const { version } = answer;
+    return { window: renew(window, answer, { sort: this.sort, insert }), version };
   }
 
   /** The same pages once more: too much has changed, or too long ago. */
-  private async readAgain(): Promise<void> {
-    const before = this.shown.window;
-    const [first] = before?.pages ?? [];
-    if (!before || !first || first.cursor === null || this.options.whole) {
-      const wanted = before?.pages.length ?? 1;
-      await this.readFirst();
-      for (let at = 1; at < wanted && !this.options.whole; at += 1) {
-        const window = this.shown.window;
+  private async readAgain(before: ListWindow): Promise<Partial<Shown>> {
+    const [first] = before.pages;
+    if (!first || this.options.whole) return this.readFirst();
+    const wanted = before.pages.length;
+    if (first.cursor === null) {
+      const read = await this.readFirst();
+      let window = read.window ?? null;
+      for (let at = 1; at < wanted; at += 1) {
         const cursor = window?.pages.at(-1)?.next;
         if (!window || !cursor) break;
-        this.set({ window: append(window, await this.page(cursor), cursor) });
+        window = append(window, await this.page(cursor), cursor);
       }
-      return;
+      return { ...read, window };
     }
     let cursor: string | null = first.cursor;
     let window: ListWindow = { ...before, pages: [] };
     let version: string | null = null;
-    for (let at = 0; at < before.pages.length && cursor !== null; at += 1) {
+    for (let at = 0; at < wanted && cursor !== null; at += 1) {
       const answer: JobList = await this.page(cursor);
       version ??= answer.version;
       window = append(window, answer, cursor);
       cursor = answer.next;
     }
-    this.version = version;
-    this.set({ window });
+    return { window, version };
   }
 
   private set(change: Partial<Shown>): void {

@@ -77,10 +77,16 @@ export function JobTable(props: JobTableProps) {
     estimateSize: () => rowHeight,
     overscan: 5,
     initialOffset: memory?.top ?? 0,
+    // Near enough (see `height`): rows are drawn at once, and the box need not be measured before.
+    initialRect: { width: 0, height: Math.max(320, window.innerHeight - 240) },
     // Rows may come a frame late: the table is not drawn anew within the scrolling itself.
     useFlushSync: false,
   });
-  useLayoutEffect(() => virtualizer.measure(), [virtualizer, rowHeight]);
+  const measured = useRef(rowHeight);
+  useLayoutEffect(() => {
+    if (measured.current !== rowHeight) virtualizer.measure();
+    measured.current = rowHeight;
+  }, [virtualizer, rowHeight]);
   const items = virtual ? virtualizer.getVirtualItems() : [];
   const first = items[0]?.index ?? 0;
   const last = items.at(-1)?.index ?? -1;
