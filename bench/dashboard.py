@@ -118,11 +118,13 @@ class _Home:
         self._headers = {"Authorization": token}
 
     def open(self, path: str, wait_for: str) -> Page:
-        """A page in a context of its own, whose cache is empty."""
+        """A page in a context of its own, whose cache is empty. A new context starts processes, and
+        the one before it ends its own: the browser is at rest when it is told where to go."""
         context = self._browser.new_context(
             viewport={"width": 1440, "height": 900}, extra_http_headers=self._headers
         )
         page = context.new_page()
+        page.wait_for_timeout(_RESTS_MS)
         page.goto(self._url + path, wait_until="commit")
         page.wait_for_selector(wait_for, state="visible")
         return page

@@ -313,6 +313,8 @@ def _lists(data: Data) -> list[dict[str, Any]]:
         {"scope": "mine", "status": "live"},
         {"scope": "mine", "status": "completed,error,terminated"},
         {"scope": "mine", "status": "error"},
+        {"scope": "mine", "status": "error", "runs": "true"},
+        {"scope": "mine", "status": "live", "runs": "true"},
         {"scope": "mine", "app": app},
         {"scope": "mine", **month},
         {"scope": "readable", "status": "live"},

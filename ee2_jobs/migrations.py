@@ -225,6 +225,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         _index("batch_id", "index", "_id", name="list_children",
                partialFilterExpression={"batch_id": {"$exists": True}}),
     ),
+    _indexes(
+        26, "index of a user's runs, each by itself", "ee2_jobs",
+        # Also children of batches and superseded attempts, which the lists of 19 do not hold.
+        _index("user", "status", "-finished", "-_id", name="runs_user"),
+    ),
 )  # fmt: skip
 
 

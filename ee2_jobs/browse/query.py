@@ -155,9 +155,11 @@ def _ended(part: Part, base: list[Document], sought: Filter, *, attempts: bool) 
     hint = families.get(part.index)
     if part.index == "all" and sought.app is not None and "." not in sought.app:
         hint = "list_app_ended"
+    if attempts:
+        hint = "runs_user" if part.index == "user" else None
     singles = Branch(
         _and(*base, {"finished": {"$gt": 0}}, {"status": {"$in": states}}),
-        None if attempts else hint,
+        hint,
         "finished",
     )
     only_jobs = sought.runs or part.index == "batch"

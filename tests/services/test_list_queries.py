@@ -83,6 +83,8 @@ LISTS: list[tuple[Caller, str, dict[str, str], str | None]] = [
     (ALICE, "mine", {"status": "completed,error,terminated"}, None),
     (ALICE, "mine", {"status": "error"}, None),
     (ALICE, "mine", {}, "finished"),
+    (ALICE, "mine", {"runs": "true", "status": "error"}, "-finished"),
+    (ROOT, "all", {"runs": "true", "user": "alice", "status": "error"}, "-finished"),
     (ALICE, "readable", {}, None),
     (ALICE, "readable", {"ws": "7"}, None),
     (ALICE, "readable", {"ws": "7", "status": "completed"}, None),
@@ -114,6 +116,17 @@ async def test_every_page_comes_from_an_index_in_order(engine: Engine) -> None:
                     assert "SORT" not in plan, what
                 # With a few for the merging of states.
                 assert keys <= LIMIT + 8, what
+
+
+async def test_live_runs_come_without_a_look_at_what_has_ended(engine: Engine) -> None:
+    listing = await open_list(
+        engine, ALICE, scope="mine", words={"runs": "true", "status": "live"}
+    )
+    live = len((await page(listing, limit=200)).items)
+    assert 0 < live < 40
+    for plan, keys in await explained(listing, None):
+        assert "COLLSCAN" not in plan
+        assert keys <= live + 30, (plan, keys)  # the 20 parents are among the live; of 800 jobs
 
 
 async def test_live_batches_come_without_a_look_at_other_live_jobs(engine: Engine) -> None:

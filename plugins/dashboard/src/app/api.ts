@@ -4,8 +4,8 @@ import { serverSaid } from "../lib/clock";
 
 const AT_ONCE = 3;
 const TIMEOUT_MS = 30_000;
-/** Browsers take 64 KiB of what is to outlive its page. */
-const MAX_KEPT_ALIVE = 30_000;
+/** Bytes of a body that may outlive its page: browsers take 64 KiB of all such calls together. */
+const MAX_KEPT_ALIVE = 65_536 / AT_ONCE - 1000;
 
 /** What went wrong. status 0: no answer at all. */
 export class ApiError extends Error {
@@ -84,7 +84,7 @@ export async function call<T>(
       },
       body: sent,
       // Who closes the page now has asked for it none the less.
-      keepalive: sent !== undefined && sent.length < MAX_KEPT_ALIVE,
+      keepalive: sent !== undefined && new Blob([sent]).size < MAX_KEPT_ALIVE,
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     }).catch((error: unknown) => {
       if (signal?.aborted) throw error;

@@ -1,12 +1,20 @@
 /** "/jobs/narratives": what runs in narratives that the reader can read, whoever started it. */
 
-import { Box, Button, chakra, Flex, Skeleton, Text } from "@chakra-ui/react";
+import {
+  Box,
+  Button,
+  Flex,
+  Skeleton,
+  Text,
+  useChakraContext,
+  type SystemStyleObject,
+} from "@chakra-ui/react";
 import { ChevronDown, ChevronRight } from "lucide-react";
-import { useMemo, useState } from "react";
+import { memo, useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
 
 import { useJobList } from "../../app/jobList";
-import { PageLink } from "../../app/links";
+import { PageLink, RowLink } from "../../app/links";
 import { useLive } from "../../app/live";
 import type { Answer } from "../../app/types";
 import { number } from "../../lib/format";
@@ -24,6 +32,51 @@ import { standing } from "./order";
 
 type Group = Answer<"api_bridge__rest__lists__Group">;
 type Groups = Answer<"api_bridge__rest__lists__Groups">;
+
+// A hundred narratives are made of plain elements with these classes, as rows are (see rowLook.ts);
+// those that are not in sight are not laid out.
+const GROUPS: SystemStyleObject = {
+  "& .group": {
+    borderWidth: "1px",
+    borderRadius: "md",
+    mb: "2",
+    contentVisibility: "auto",
+    containIntrinsicSize: "auto 64px",
+  },
+  "& .head": {
+    display: "flex",
+    alignItems: "center",
+    gap: "3",
+    px: "4",
+    py: "2.5",
+    width: "full",
+    textAlign: "start",
+  },
+  "& button.head": {
+    cursor: "pointer",
+    _hover: { bg: "bg.muted" },
+    _focusVisible: {
+      outline: "2px solid",
+      outlineColor: "brand.focusRing",
+      outlineOffset: "-2px",
+      borderRadius: "md",
+    },
+  },
+  "& .icon": { flexShrink: "0" },
+  "& .names": { flex: "1", minWidth: "0", display: "block" },
+  "& .names > *": {
+    display: "block",
+    overflow: "hidden",
+    textOverflow: "ellipsis",
+    whiteSpace: "nowrap",
+  },
+  "& .name": { fontWeight: "medium" },
+  "& .owner": { fontSize: "xs", color: "fg.muted" },
+  "& .counts": { display: "flex", gap: "3", fontSize: "sm", flexShrink: "0" },
+  "& .count": { display: "inline-flex", alignItems: "center", gap: "1" },
+  "& .word": { display: { base: "none", md: "inline" } },
+  "& a.head-link": { fontSize: "sm", _hover: { textDecoration: "underline" } },
+};
 
 export default function Narratives() {
   const [search, setSearch] = useSearchParams();
@@ -51,7 +104,7 @@ export default function Narratives() {
       </PageHead>
       <Trouble live={groups} />
       {groups.loading && <RowsSkeleton height={56} />}
-      <Box {...stale(groups.failedAt)}>
+      <Box css={GROUPS} {...stale(groups.failedAt)}>
         {items.map((group) => (
           <NarrativeGroup
             key={group.ws_id ?? "none"}
@@ -95,6 +148,43 @@ function nameOf(group: Group): string {
   return group.title ?? `narrative ${group.ws_id}${group.deleted ? " (deleted)" : ""}`;
 }
 
+/** What is said of a narrative whether it is open or not; drawn anew only if that has changed. */
+const Head = memo(function Head({ group }: { group: Group }) {
+  const { token } = useChakraContext();
+  const name = nameOf(group);
+  return (
+    <>
+      <span className="names">
+        <span className="name" title={name}>
+          <bdi>{name}</bdi>
+        </span>
+        {group.owner && (
+          <span className="owner">
+            owned by <bdi>{group.owner}</bdi>
+          </span>
+        )}
+      </span>
+      <span className="counts">
+        {BAR_ORDER.filter((state) => group.counts[state]).map((state) => {
+          const { word, colour } = look(state);
+          return (
+            <span
+              key={state}
+              className="count"
+              style={{ color: token.var(`colors.${colour}.fg`) }}
+              title={word}
+            >
+              <StateIcon state={state} />
+              {number(group.counts[state] ?? 0)}
+              <span className="word">{word.toLowerCase()}</span>
+            </span>
+          );
+        })}
+      </span>
+    </>
+  );
+});
+
 function NarrativeGroup({
   group,
   open,
@@ -108,78 +198,31 @@ function NarrativeGroup({
   actions: JobActions;
   paused: boolean;
 }) {
-  const name = nameOf(group);
-  const counts = BAR_ORDER.filter((state) => group.counts[state]);
-  const head = (
-    <>
-      <Box minWidth="0" flex="1">
-        <Text fontWeight="medium" truncate title={name}>
-          <bdi>{name}</bdi>
-        </Text>
-        {group.owner && (
-          <Text fontSize="xs" color="fg.muted" truncate>
-            owned by <bdi>{group.owner}</bdi>
-          </Text>
-        )}
-      </Box>
-      <Flex gap="3" fontSize="sm" flexShrink="0">
-        {counts.map((state) => (
-          <Flex
-            key={state}
-            as="span"
-            align="center"
-            gap="1"
-            color={`${look(state).colour}.fg`}
-            title={look(state).word}
-          >
-            <StateIcon state={state} />
-            {number(group.counts[state] ?? 0)}
-            <chakra.span hideBelow="md">{look(state).word.toLowerCase()}</chakra.span>
-          </Flex>
-        ))}
-      </Flex>
-    </>
-  );
-  const frame = { borderWidth: "1px", borderRadius: "md", mb: "2" };
-  const row = {
-    px: "4",
-    py: "2.5",
-    gap: "3",
-    alignItems: "center",
-    display: "flex",
-    width: "full",
-  };
   if (group.ws_id === null)
     return (
-      <Box {...frame}>
-        <Box {...row}>
-          {head}
-          <PageLink to="/jobs" fontSize="sm">
+      <div className="group">
+        <div className="head">
+          <Head group={group} />
+          <RowLink to="/jobs" className="head-link">
             My jobs
-          </PageLink>
-        </Box>
-      </Box>
+          </RowLink>
+        </div>
+      </div>
     );
+  const name = nameOf(group);
+  const Chevron = open ? ChevronDown : ChevronRight;
   return (
-    <Box as="section" {...frame} aria-label={name}>
-      <chakra.button
-        type="button"
-        {...row}
-        aria-expanded={open}
-        onClick={toggle}
-        cursor="pointer"
-        textAlign="start"
-        _hover={{ bg: "bg.muted" }}
-      >
-        {open ? <ChevronDown size={16} aria-hidden /> : <ChevronRight size={16} aria-hidden />}
-        {head}
-      </chakra.button>
+    <section className="group" aria-label={name}>
+      <button type="button" className="head" aria-expanded={open} onClick={toggle}>
+        <Chevron size={16} className="icon" aria-hidden />
+        <Head group={group} />
+      </button>
       {open && (
-        <Box px="3" pb="3">
+        <Box px="3" pt="2" pb="3">
           <Rows ws={String(group.ws_id)} name={name} actions={actions} paused={paused} />
         </Box>
       )}
-    </Box>
+    </section>
   );
 }
 
