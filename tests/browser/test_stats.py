@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +15,7 @@ from tests.browser.conftest import Alone
 from tests.browser.support import attacked, axe
 
 DAY_MS = 86_400_000
+COUNTED = re.compile(r"Counted .+; what has ended since then comes with the next count\.$")
 
 
 def api(alone: Alone, path: str, user: str = "ana") -> Any:
@@ -126,10 +128,28 @@ def test_only_administrators_see_everybodys(alone: Alone) -> None:
     expect(page.get_by_text(f"{everybodys:,}", exact=True).first).to_be_visible()
 
 
+def test_how_old_the_figures_are(alone: Alone) -> None:
+    """They are made every ten minutes, whenever the page was read."""
+    page = open_stats(alone)
+    expect(page.get_by_text(COUNTED)).to_be_visible()
+    made_at = page.get_by_text(COUNTED).locator("time").get_attribute("datetime") or ""
+    with page.expect_response(re.compile(r"/api/v1/stats\?")) as heard:
+        page.get_by_role("button", name="Read anew").click()
+    as_of = heard.value.json()["as_of"]
+    assert datetime.fromisoformat(made_at).timestamp() == pytest.approx(as_of / 1000, abs=1)
+    page.route(
+        re.compile(r"/api/v1/stats\?"),
+        lambda route: route.fulfill(json={**heard.value.json(), "as_of": None}),
+    )
+    page.get_by_role("button", name="Read anew").click()
+    expect(page.get_by_text("Nothing has been counted yet.")).to_be_visible()
+
+
 def test_nothing_yet_has_a_picture_and_a_way_on(alone: Alone) -> None:
     page = open_stats(alone, "?from=2020-01-01&to=2020-02-01")
     expect(page.get_by_role("img", name=re.compile("^An example"))).to_be_visible()
     expect(page.get_by_text("Nothing has ended in these days.")).to_be_visible()
+    expect(page.get_by_text(COUNTED)).to_be_visible()
     axe(page)
     page.get_by_role("button", name="Look at the last year").click()
     expect(page.get_by_role("heading", name=re.compile("^Runs by"))).to_be_visible()

@@ -137,7 +137,12 @@ export function StandCell({ row, facts }: { row: Row; facts: CellFacts }) {
 
 /** How long it has run; near its limit that is said. */
 function RanCell({ row }: { row: Row }) {
-  if (row.is_batch && isLive(row.status)) return <Span from={row.running ?? row.created} />;
+  if (row.is_batch) {
+    // A batch as a whole: from its first job's start, or from when it was submitted.
+    const from = row.running ?? row.created;
+    if (isLive(row.status)) return <Span from={from} />;
+    return row.finished ? <Fixed ms={Math.max(0, row.finished - from)} /> : NONE;
+  }
   if (!row.running) return NONE;
   if (!isLive(row.status)) return <Fixed ms={row.run_ms} />;
   return (

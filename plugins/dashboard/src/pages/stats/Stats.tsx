@@ -17,6 +17,7 @@ import { Empty } from "../../parts/Empty";
 import { Freshness, Trouble } from "../../parts/Freshness";
 import { PageHead, Section } from "../../parts/Section";
 import { Tile } from "../../parts/Tile";
+import { Ago } from "../../parts/times";
 import { Controls, lastDays, type Asked } from "./Controls";
 import { OutcomeChart } from "./OutcomeChart";
 import {
@@ -82,7 +83,11 @@ export default function Stats() {
       {stats && (
         <Box {...stale(live.failedAt)}>
           {empty ? (
-            <NoRuns app={app} onAll={() => onChange({ ...lastYear(), app: null, by: null })} />
+            <NoRuns
+              app={app}
+              asOf={stats.as_of}
+              onAll={() => onChange({ ...lastYear(), app: null, by: null })}
+            />
           ) : (
             <Numbers stats={stats} asked={asked} search={search} onChange={onChange} />
           )}
@@ -198,15 +203,34 @@ function Numbers({
           <OutcomeChart bars={bars} by={by} last={last} sought={{ scope, app }} />
         )}
         <Text fontSize="xs" color="fg.muted" mt="2">
-          Days are those of UTC; every job of a batch and every attempt is a run.
+          Days are those of UTC; every job of a batch and every attempt is a run.{" "}
+          <Counted asOf={stats.as_of} />
         </Text>
       </Section>
     </>
   );
 }
 
+/** How old the figures are: they are made now and then, not when the page asks for them. */
+function Counted({ asOf }: { asOf: number | null }) {
+  if (asOf === null) return "Nothing has been counted yet.";
+  return (
+    <>
+      Counted <Ago at={asOf} />; what has ended since then comes with the next count.
+    </>
+  );
+}
+
 /** What the page looks like once there is something, in grey, and where to go. */
-function NoRuns({ app, onAll }: { app: string | null; onAll: () => void }) {
+function NoRuns({
+  app,
+  asOf,
+  onAll,
+}: {
+  app: string | null;
+  asOf: number | null;
+  onAll: () => void;
+}) {
   const heights = [30, 55, 42, 80, 66, 20, 12, 58, 74, 90, 48, 62];
   return (
     <Box textAlign="center">
@@ -233,6 +257,9 @@ function NoRuns({ app, onAll }: { app: string | null; onAll: () => void }) {
       >
         Once jobs have ended, a bar for each day shows how they went, and a table how long each
         method waits and runs.
+        <Text fontSize="sm" mt="1">
+          <Counted asOf={asOf} />
+        </Text>
         <Box mt="3">
           <Button size="sm" variant="outline" onClick={onAll}>
             Look at the last year
