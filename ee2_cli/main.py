@@ -188,7 +188,8 @@ def test(context: typer.Context) -> None:
 
 @app.command(context_settings=PASS_ON)
 def bench(context: typer.Context) -> None:
-    """Measure the running stack; the figures go to bench/results."""
+    """Measure the running stack; the figures go to bench/results. Names of families measure these
+    only, --quick is for a first look: see docs/reference/benchmarks.md."""
     from ee2_cli import stack
 
     stack.up(_settings(), _say)
