@@ -2,7 +2,8 @@
 
 A list is one or a few branches, each a query in the order of one index (named in its hint), merged
 by `lists.py`. The indexes hold only what lists show on their top level: no children of batches, no
-superseded attempts; those of live jobs only these. So a page costs what it shows, wherever it is.
+superseded attempts; those of live jobs only these. (`runs_user` holds all of a
+user's, each run by itself.) So a page costs what it shows, wherever it is.
 
 Where words of a filter are in no index, MongoDB looks at each job that the rest of it leaves. Of
 one user's jobs that is quick; where it is not, the time is over (`MAX_MS`) before it hurts others,

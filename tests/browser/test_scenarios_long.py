@@ -111,10 +111,7 @@ def test_8_history_at_scale(play: Play, many: list[str]) -> None:
     shown = dict(found["seen"])
     assert shown == {place: many[place - 1] for place in shown}
     pages = sorted(found["took"])
-    took_ms = pages[len(pages) // 2]
-    print(f"a page in {took_ms:.0f} ms")
-    # Beside the rest of the suite. Alone it is far below the 500 that test_lists holds it to.
-    assert took_ms < 2000
+    assert pages[len(pages) // 2] < 500, pages  # ms; alone on a machine some 15
     page.wait_for_timeout(1000)  # until no more rows are on their way
     job = page.locator("tr[data-row]").nth(12).get_attribute("data-row") or ""
     top = "box => box.scrollTop"

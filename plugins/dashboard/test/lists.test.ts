@@ -1,3 +1,5 @@
+import { render } from "@testing-library/react";
+import { createElement, Fragment } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { ApiError } from "../src/app/api";
@@ -9,7 +11,7 @@ import { named } from "../src/pages/lists/JumpTo";
 import { standing } from "../src/pages/lists/order";
 import { marks, spanOf, startOfDay } from "../src/pages/lists/spans";
 import { entriesOf } from "../src/parts/batchRows";
-import { ordinal, shownState } from "../src/parts/jobColumns";
+import { column, ordinal, shownState } from "../src/parts/jobColumns";
 
 function row(n: number, more: Partial<Row> = {}): Row {
   const id = String(n).padStart(24, "0");
@@ -131,6 +133,7 @@ describe("keeping a list fresh", () => {
   }
   const first = { items: [row(1, { status: "running" })], next: null, prev: null, count: null };
   const quiet = { reset: false, items: [], gone: [], as_of: 1, version: "1:2" };
+  const usual = (url: string) => (url.includes("changes") ? quiet : { ...first, version: "1:1" });
 
   test("one call a tick: every 5 s while something is live, else every 30 s", async () => {
     let live = true;
@@ -156,13 +159,7 @@ describe("keeping a list fresh", () => {
 
   test("trouble slows it down, and keeps the rows; the first answer makes it quick again", async () => {
     let down = false;
-    const { list, asked } = store((url) =>
-      down
-        ? new ApiError(503, "no")
-        : url.includes("changes")
-          ? quiet
-          : { ...first, version: "1:1" },
-    );
+    const { list, asked } = store((url) => (down ? new ApiError(503, "no") : usual(url)));
     const stop = list.start();
     await vi.advanceTimersByTimeAsync(6000);
     down = true;
@@ -207,13 +204,7 @@ describe("keeping a list fresh", () => {
 
   test("an answer is one step, and so is a failure: each step draws the page", async () => {
     let down = false;
-    const { list } = store((url) =>
-      down
-        ? new ApiError(503, "no")
-        : url.includes("changes")
-          ? quiet
-          : { ...first, version: "1:1" },
-    );
+    const { list } = store((url) => (down ? new ApiError(503, "no") : usual(url)));
     const steps = vi.fn();
     list.listen(steps);
     const stop = list.start();
@@ -237,7 +228,8 @@ describe("keeping a list fresh", () => {
     const { list, asked } = store((url) => {
       if (url.includes("changes")) return { ...quiet, reset };
       const cursor = new URL(url, "http://x").searchParams.get("cursor");
-      return broken && cursor ? new ApiError(503, "no") : { ...page(cursor), version: "1:1" };
+      const version = `1:${asked.length}`;
+      return broken && cursor ? new ApiError(503, "no") : { ...page(cursor), version };
     });
     const stop = list.start();
     await vi.advanceTimersByTimeAsync(0);
@@ -255,9 +247,7 @@ describe("keeping a list fresh", () => {
   });
 
   test("held still it asks for nothing; what was lost comes at the end of it", async () => {
-    const { list, asked } = store((url) =>
-      url.includes("changes") ? quiet : { ...first, version: "1:1" },
-    );
+    const { list, asked } = store(usual);
     const stop = list.start();
     await vi.advanceTimersByTimeAsync(1000);
     list.hold(true);
@@ -282,6 +272,17 @@ describe("keeping a list fresh", () => {
 });
 
 describe("rows", () => {
+  test("a batch that has ended ran from when it was submitted to its end", () => {
+    const ran = (more: Partial<Row>) => {
+      const cell = column("ran").cell(row(1000, more), { asked: undefined, stand: undefined });
+      return render(createElement(Fragment, null, cell)).container.textContent;
+    };
+    expect(ran({ is_batch: true, finished: 8000 })).toBe("7 s");
+    expect(ran({ is_batch: true, finished: 8000, running: 3000 })).toBe("5 s");
+    expect(ran({ is_batch: true, finished: null })).toBe("–");
+    expect(ran({ finished: 8000 })).toBe("–");
+  });
+
   test("running first, then by place, then the newest", () => {
     const rows = [
       row(5, { status: "created" }),

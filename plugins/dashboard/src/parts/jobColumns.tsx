@@ -138,7 +138,7 @@ export function StandCell({ row, facts }: { row: Row; facts: CellFacts }) {
 /** How long it has run; near its limit that is said. */
 function RanCell({ row }: { row: Row }) {
   if (row.is_batch) {
-    // A batch as a whole: from its first job's start, or from when it was submitted.
+    // As a whole: its own record need not say when it began.
     const from = row.running ?? row.created;
     if (isLive(row.status)) return <Span from={from} />;
     return row.finished ? <Fixed ms={Math.max(0, row.finished - from)} /> : NONE;

@@ -14,7 +14,7 @@ import { memo, useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
 
 import { useJobList } from "../../app/jobList";
-import { PageLink, RowLink } from "../../app/links";
+import { PageLink } from "../../app/links";
 import { useLive } from "../../app/live";
 import type { Answer } from "../../app/types";
 import { number } from "../../lib/format";
@@ -75,7 +75,6 @@ const GROUPS: SystemStyleObject = {
   "& .counts": { display: "flex", gap: "3", fontSize: "sm", flexShrink: "0" },
   "& .count": { display: "inline-flex", alignItems: "center", gap: "1" },
   "& .word": { display: { base: "none", md: "inline" } },
-  "& a.head-link": { fontSize: "sm", _hover: { textDecoration: "underline" } },
 };
 
 export default function Narratives() {
@@ -203,9 +202,9 @@ function NarrativeGroup({
       <div className="group">
         <div className="head">
           <Head group={group} />
-          <RowLink to="/jobs" className="head-link">
+          <PageLink to="/jobs" fontSize="sm">
             My jobs
-          </RowLink>
+          </PageLink>
         </div>
       </div>
     );
